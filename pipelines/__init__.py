@@ -1,0 +1,1 @@
+"""Ray pipelines from sources to samples."""

@@ -1,0 +1,1 @@
+"""From frames or sound to a signal: one file per estimator family."""

@@ -1,0 +1,1 @@
+"""Pixels and waveforms from descriptions: no Ray, no catalogs, no sibling package."""

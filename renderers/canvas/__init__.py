@@ -1,0 +1,1 @@
+"""The reference, drawn: from a signal to canvas frames."""

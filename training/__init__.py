@@ -1,0 +1,1 @@
+"""The thin LoRA trainer on the frozen LTX-2 backbone."""
