@@ -1,0 +1,160 @@
+"""Command-line options from frozen dataclasses: one declaration for the command line, TOML files and code."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import tomllib
+import types
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+from catalogs.errors import AvcontrolError, ConfigError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def setting(help: str, default: Any = dataclasses.MISSING, *, flag: str = "", argument: bool = False,
+            completes: str = "", env: str = "") -> Any:
+    """A dataclass field that is also an option.
+
+    Args:
+        help: One line for ``--help``.
+        default: Without one the option is required. A dict becomes ``key=value`` pairs, given many times.
+        flag: Other spelling of the option.
+        argument: Positional instead of ``--name``.
+        completes: "catalog" or "modality": what the shell completes it with.
+        env: Environment variable that gives the default.
+    """
+    metadata = {"help": help, "flag": flag, "argument": argument, "completes": completes, "env": env}
+    if isinstance(default, dict):
+        return dataclasses.field(default_factory=lambda: dict(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def options(config: type) -> Callable[[F], F]:
+    """Give a click command an option for each field of ``config``, and ``--config FILE.toml``; it gets one instance.
+
+    Values come from the command line, then the TOML file, then the defaults. A key in the file that is no field is an
+    error.
+    """
+    hints = typing.get_type_hints(config)
+
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def command(**given: Any) -> Any:
+            values = {field.name: given.pop(field.name) for field in dataclasses.fields(config)}
+            for field in dataclasses.fields(config):
+                if _is_pairs(hints[field.name]):
+                    values[field.name] = _pairs(field, values[field.name])
+            return function(config(**values), **given)
+
+        for field in reversed(dataclasses.fields(config)):
+            command = _parameter(field, hints[field.name])(command)
+        file = click.option("--config", "config_file", type=click.Path(dir_okay=False, path_type=Path), is_eager=True,
+                            expose_value=False, callback=functools.partial(_read_toml, config), metavar="FILE",
+                            help="TOML file with any of these options; the command line wins.")
+        return typing.cast(F, file(command))
+
+    return decorate
+
+
+def _parameter(field: dataclasses.Field[Any], hint: Any) -> Callable[[Any], Any]:
+    said = field.metadata
+    kind = _click_type(hint)
+    required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    completes = {"catalog": _complete_catalog, "modality": _complete_modality}.get(said.get("completes", ""))
+    if said.get("argument"):
+        return click.argument(field.name, type=kind, required=required, shell_complete=completes,
+                              metavar=field.name.upper())
+    name = "--" + (said.get("flag") or field.name).replace("_", "-")
+    more: dict[str, Any] = {"help": said.get("help"), "required": required, "shell_complete": completes,
+                            "envvar": said.get("env") or None, "show_envvar": bool(said.get("env"))}
+    if _is_pairs(hint):
+        return click.option(name, field.name, multiple=True, metavar="KEY=VALUE", **more)
+    if hint is bool:
+        return click.option(f"{name}/--no-{name[2:]}" if field.default else name, field.name, is_flag=True,
+                            default=field.default, **more)
+    default = None if required else field.default
+    return click.option(name, field.name, type=kind, default=default,
+                        show_default=default not in (None, ""), **more)
+
+
+def _click_type(hint: Any) -> Any:
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        hint = next(part for part in typing.get_args(hint) if part is not type(None))
+    if typing.get_origin(hint) is typing.Literal:
+        return click.Choice([str(choice) for choice in typing.get_args(hint)])
+    return click.Path(path_type=Path) if hint is Path else hint if hint in (int, float, str, bool) else str
+
+
+def _is_pairs(hint: Any) -> bool:
+    return typing.get_origin(hint) is dict
+
+
+def _pairs(field: dataclasses.Field[Any], texts: Any) -> dict[str, str]:
+    pairs = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--{field.metadata.get('flag') or field.name} {text!r} is not key=value")
+        pairs[key.strip()] = value.strip()
+    return pairs
+
+
+def _read_toml(config: type, context: click.Context, parameter: click.Parameter, file: Path | None) -> None:
+    if file is None:
+        return
+    try:
+        said = tomllib.loads(file.read_text())
+    except OSError as error:
+        raise ConfigError(f"cannot read {file}: {error.strerror}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file} is not TOML: {error}") from None
+    names = {field.metadata.get("flag") or field.name: field for field in dataclasses.fields(config)}
+    names |= {field.name: field for field in dataclasses.fields(config)}
+    defaults: dict[str, Any] = {}
+    for key, value in said.items():
+        field = names.get(key.replace("-", "_"))
+        if field is None:
+            near = difflib.get_close_matches(key, names, n=1)
+            guess = f"Did you mean {near[0]}?" if near else f"It knows: {', '.join(sorted(names))}."
+            raise ConfigError(f"unknown key {key!r} in {file}", guess)
+        defaults[field.name] = [f"{k}={v}" for k, v in value.items()] if isinstance(value, dict) else value
+    context.default_map = {**defaults, **(context.default_map or {})}
+
+
+def _complete_catalog(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Catalog names, and versions once a name stands; for ``--root`` as typed so far or AVCONTROL_ROOT."""
+    import os
+
+    from catalogs.query import names, table_of
+    from catalogs.root import Root
+
+    place = context.params.get("root") or os.environ.get("AVCONTROL_ROOT")
+    if not place:
+        return []
+    try:
+        root = Root.open(str(place))
+        name, at, _ = incomplete.partition("@")
+        if not at:
+            return [CompletionItem(known) for known in names(root) if known.startswith(incomplete)]
+        history = table_of(root, name).history()
+    except AvcontrolError:
+        return []
+    return [CompletionItem(f"{name}@{commit['version']}") for commit in history
+            if f"{name}@{commit['version']}".startswith(incomplete)]
+
+
+def _complete_modality(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    import pkgutil
+
+    folder = Path(__file__).parents[1] / "pipelines" / "modalities"  # by path: this package imports no sibling
+    known = [module.name.replace("_", "-") for module in pkgutil.iter_modules([str(folder)])]
+    return [CompletionItem(name) for name in known if name.startswith(incomplete)]

@@ -1,0 +1,140 @@
+"""From a catalog ID to rows: always the same rows, in the same order, for a pinned ID."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+from pyarrow import fs
+
+from catalogs.errors import BadQuery, BrokenCatalog, CatalogNotFound
+from catalogs.ids import CatalogID
+from catalogs.root import Root
+from catalogs.store import Table
+
+_KEYS = {"samples": ("sample_id", "unit_id"), "rejects": ("reject_id",), "ledger": ("ledger_id",)}
+
+
+def table_of(root: Root, name: str, kind: str = "samples", *, create: pa.Schema | None = None,
+             version: int | None = None) -> Table:
+    """Open one of a catalog's tables: ``samples``, ``rejects`` or ``ledger``.
+
+    Raises:
+        CatalogNotFound: No such catalog or version; the message lists those that exist.
+    """
+    try:
+        return Table.open(root, f"catalogs/{name}/{kind}", key=_KEYS[kind], create=create, version=version)
+    except CatalogNotFound:
+        known = names(root)
+        if name in known and version is not None:
+            latest = Table.open(root, f"catalogs/{name}/{kind}", key=_KEYS[kind]).version
+            raise CatalogNotFound(f"catalog {name} has no version {version}",
+                                  f"It has versions 0 to {latest}; {name}@{latest} is the newest.") from None
+        near = difflib.get_close_matches(name, known, n=1)
+        listed = f"There are: {', '.join(known)}." if known else "This root has no catalogs yet; `avcontrol build` makes one."
+        guess = f"Did you mean {near[0]}? " if near else ""
+        raise CatalogNotFound(f"no catalog {name!r} under {root.uri}", guess + listed) from None
+
+
+def names(root: Root) -> list[str]:
+    """Names of the catalogs under a root, sorted."""
+    selector = fs.FileSelector(root.path("catalogs"), allow_not_found=True)
+    found = [PurePosixPath(info.path).name for info in root.filesystem.get_file_info(selector)
+             if info.type == fs.FileType.Directory]
+    return sorted(name for name in found if root.exists(f"catalogs/{name}/samples/_delta_log"))
+
+
+def pin(root: Root, text: str) -> CatalogID:
+    """Parse a catalog ID and fix its version: the one it names, or else the newest now."""
+    catalog = CatalogID.parse(text)
+    return catalog.at(table_of(root, catalog.name, version=catalog.version).version)
+
+
+def select(root: Root, catalog: str | CatalogID, columns: Sequence[str] | None = None, *,
+           limit: int | None = None, kind: str = "samples") -> pa.Table:
+    """The rows of a catalog ID, ordered by their key.
+
+    Args:
+        root: Where the catalog lies.
+        catalog: ``NAME``, ``NAME@VERSION`` or ``NAME@VERSION?WHERE``.
+        columns: Which columns; None means all.
+        limit: At most this many rows.
+        kind: ``samples``, ``rejects`` or ``ledger``.
+
+    Raises:
+        CatalogNotFound: No such catalog or version.
+        BadQuery: WHERE does not parse or names an unknown column.
+        BrokenCatalog: A data file is missing or corrupt.
+    """
+    parsed = catalog if isinstance(catalog, CatalogID) else CatalogID.parse(catalog)
+    table = table_of(root, parsed.name, kind, version=parsed.version)
+    chosen = ", ".join(_quoted(name, table.schema) for name in columns) if columns else "*"
+    where = f" WHERE ({parsed.where})" if parsed.where else ""
+    tail = f" ORDER BY {', '.join(table.key)}" + (f" LIMIT {int(limit)}" if limit is not None else "")
+    return run_sql(table, f"SELECT {chosen} FROM rows{where}{tail}")
+
+
+def run_sql(table: Table, sql: str) -> pa.Table:
+    """Run one SELECT over a table, known to the query as ``rows``. It can read nothing else."""
+    with duckdb.connect(config={"enable_external_access": "false"}) as connection:
+        connection.register("rows", table.dataset())
+        try:
+            statements = connection.extract_statements(sql)
+            if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+                raise BadQuery("only a single SELECT condition can be asked of a catalog")
+            return connection.sql(sql).to_arrow_table()
+        except duckdb.BinderException as error:
+            named = re.search(r'column "([^"]+)" not found', str(error))
+            near = difflib.get_close_matches(named[1], table.schema.names, n=1) if named else []
+            raise BadQuery(f"unknown column {named[1]!r}" if named else _first_line(error),
+                           f"Did you mean {near[0]}?" if near else
+                           f"Columns: {', '.join(table.schema.names)}.") from None
+        except (duckdb.ParserException, duckdb.CatalogException, duckdb.ConversionException,
+                duckdb.PermissionException) as error:
+            raise BadQuery(_first_line(error), "WHERE is an SQL condition, e.g. 'canny@3?quality>0.5'.") from None
+        except (duckdb.Error, OSError, pa.ArrowInvalid) as error:
+            raise BrokenCatalog(f"{table.name} cannot be read: {_first_line(error)}",
+                                "`avcontrol catalog validate` names what is lost.") from None
+
+
+def sample(root: Root, sample_id: str, name: str | None = None) -> tuple[CatalogID, dict[str, Any]]:
+    """Find a sample by its ID, or a unique start of it, in one catalog or in all of them.
+
+    Raises:
+        CatalogNotFound: None, or more than one, begins with that.
+    """
+    prefix = sample_id.replace("'", "''").replace("%", "").replace("_", "")
+    found: list[tuple[CatalogID, dict[str, Any]]] = []
+    for catalog in [name] if name else names(root):
+        view = CatalogID(name=catalog, where=f"starts_with(sample_id, '{prefix}')")
+        pinned = pin(root, str(view))
+        found += [(pinned, row) for row in select(root, pinned, limit=2).to_pylist()]
+    if len(found) == 1:
+        return found[0]
+    listed = ", ".join(row["sample_id"] for _, row in found)
+    raise CatalogNotFound(f"{len(found)} samples begin with {sample_id!r}",
+                          f"Give more of the ID: {listed}." if found else
+                          "`avcontrol catalog query NAME --columns sample_id` lists those that exist.")
+
+
+def manifest_hash(sample_ids: Iterable[str]) -> str:
+    """SHA-256 over the sorted sample IDs: equal exactly when the rows are."""
+    return hashlib.sha256("\n".join(sorted(sample_ids)).encode()).hexdigest()
+
+
+def _quoted(name: str, schema: pa.Schema) -> str:
+    if name not in schema.names:
+        near = difflib.get_close_matches(name, schema.names, n=1)
+        raise BadQuery(f"unknown column {name!r}", f"Did you mean {near[0]}?" if near else
+                       f"Columns: {', '.join(schema.names)}.")
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]

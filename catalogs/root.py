@@ -1,0 +1,219 @@
+"""A root: the folder or bucket that holds catalogs and their media.
+
+    ROOT/catalogs/NAME/{samples,rejects,ledger}   Delta tables, one set per catalog
+    ROOT/sources, ROOT/encodings                  Delta tables shared by all catalogs
+    ROOT/{media,signals,latents}/ab/abcdef….ext   content-addressed files
+    ROOT/memo/ab/abcdef…                          key -> content address (what was already made)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlparse
+
+from pyarrow import fs
+
+from catalogs.errors import AvcontrolError, BrokenCatalog, ConfigError, StorageError, UnsafePath
+
+_STALE_SECONDS = 24 * 3600
+
+
+@dataclass(frozen=True, kw_only=True)
+class Root:
+    """Where catalogs live: any location pyarrow.fs knows.
+
+    Attributes:
+        uri: As Delta wants it: an absolute local path, or a URI such as ``s3://bucket/prefix``.
+        filesystem: The pyarrow filesystem behind it.
+        base: The root's path within that filesystem.
+        folder: The same as a local path; None for object stores.
+    """
+
+    uri: str
+    filesystem: fs.FileSystem
+    base: str
+    folder: Path | None
+
+    @classmethod
+    def open(cls, uri: str, *, create: bool = False) -> Root:
+        """Open a root by path or URI; with ``create`` make the folder and check that it can be written.
+
+        Raises:
+            ConfigError: The scheme is unknown, or the folder does not exist and ``create`` is off.
+            StorageError: Read-only or full.
+        """
+        scheme = urlparse(uri).scheme
+        if scheme in ("", "file"):
+            folder = Path(urlparse(uri).path if scheme else uri).expanduser().resolve()
+            if create:
+                with storage_errors(folder):
+                    folder.mkdir(parents=True, exist_ok=True)
+                    with tempfile.TemporaryFile(dir=folder) as probe:
+                        probe.write(b"\0")
+                        probe.flush()
+            elif not folder.is_dir():
+                raise ConfigError(f"no root at {folder}", "Give --root the folder that `build` wrote to.")
+            return cls(uri=str(folder), filesystem=fs.LocalFileSystem(), base=str(folder), folder=folder)
+        try:
+            filesystem, base = fs.FileSystem.from_uri(uri)
+        except (ValueError, OSError) as error:
+            raise ConfigError(f"cannot open root {uri}: {error}") from None
+        return cls(uri=uri.rstrip("/"), filesystem=filesystem, base=base, folder=None)
+
+    def table_uri(self, name: str) -> str:
+        """URI of the Delta table at ``name`` (a relative path such as ``catalogs/canny/samples``)."""
+        return f"{self.uri}/{checked(name)}"
+
+    def path(self, relative: str) -> str:
+        """Path of ``relative`` in the root's filesystem.
+
+        Raises:
+            UnsafePath: It is absolute or climbs out of the root.
+        """
+        return f"{self.base}/{checked(relative)}"
+
+    def exists(self, relative: str) -> bool:
+        """Whether a file lies at ``relative``."""
+        return bool(self.filesystem.get_file_info(self.path(relative)).type != fs.FileType.NotFound)
+
+    def local(self, relative: str) -> Path:
+        """A local path to the file at ``relative``; downloaded once for object stores.
+
+        Raises:
+            UnsafePath: It leaves the root, also through a symbolic link.
+            BrokenCatalog: No such file.
+        """
+        path = self.path(relative)
+        if self.folder is not None:
+            resolved = Path(path).resolve()
+            if not resolved.is_relative_to(self.folder):
+                raise UnsafePath(f"{relative} leads out of {self.folder}")
+            if not resolved.is_file():
+                raise BrokenCatalog(f"missing file {relative} under {self.uri}",
+                                    "`avcontrol catalog validate` lists what is missing.")
+            return resolved
+        target = _cache_folder() / hashlib.sha256(f"{self.uri}/{relative}".encode()).hexdigest()
+        target = target.with_suffix(PurePosixPath(relative).suffix)
+        if not target.exists():
+            part = target.with_name(f"{target.name}.{uuid.uuid4().hex}")
+            try:
+                with self.filesystem.open_input_stream(path) as source, part.open("wb") as sink:
+                    shutil.copyfileobj(source, sink)
+            except FileNotFoundError:
+                part.unlink(missing_ok=True)
+                raise BrokenCatalog(f"missing file {relative} under {self.uri}") from None
+            part.rename(target)
+        return target
+
+    def scratch(self, suffix: str) -> Path:
+        """A fresh local path to write a file at before :meth:`put`; on the root's own disk where it has one."""
+        folder = self.folder / ".tmp" if self.folder is not None else _cache_folder()
+        with storage_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"{uuid.uuid4().hex}{suffix}"
+
+    def put(self, file: Path, kind: str) -> str:
+        """Move a finished local file to its content address: fsync, then rename. Returns its relative path."""
+        with storage_errors(file):
+            digest = file_sha256(file)
+            relative = f"{kind}/{digest[:2]}/{digest}{file.suffix}"
+            if self.folder is not None:
+                target = self.folder / relative
+                if target.exists():  # the same bytes were made before
+                    file.unlink()
+                    return relative
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with file.open("rb") as handle:
+                    os.fsync(handle.fileno())
+                file.rename(target)
+            else:
+                with file.open("rb") as source, self.filesystem.open_output_stream(self.path(relative)) as sink:
+                    shutil.copyfileobj(source, sink)
+                file.unlink()
+        return relative
+
+    def remember(self, key: str, value: str) -> None:
+        """Write the memo ``key -> value``; last writer wins, and equal keys mean equal values."""
+        path = self.path(f"memo/{key[:2]}/{key}")
+        if self.folder is not None:
+            part = self.scratch(".memo")
+            with storage_errors(part):
+                part.write_text(value)
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
+                part.rename(path)
+        else:
+            with self.filesystem.open_output_stream(path) as sink:
+                sink.write(value.encode())
+
+    def recall(self, key: str) -> str | None:
+        """The memo under ``key``, or None. Only an address whose file still exists is given."""
+        try:
+            with self.filesystem.open_input_stream(self.path(f"memo/{key[:2]}/{key}")) as source:
+                value = source.read().decode()
+        except FileNotFoundError:
+            return None
+        return value if self.exists(value) else None
+
+    def sweep(self) -> None:
+        """Remove scratch files that a killed build left more than a day ago."""
+        folder = (self.folder or Path()) / ".tmp"
+        if self.folder is None or not folder.is_dir():
+            return
+        for file in folder.iterdir():
+            with contextlib.suppress(OSError):
+                if time.time() - file.stat().st_mtime > _STALE_SECONDS:
+                    file.unlink()
+
+
+def checked(relative: str) -> str:
+    """``relative``, if it stays below where it starts.
+
+    Raises:
+        UnsafePath: Absolute, or with a ``..`` part, or empty.
+    """
+    path = PurePosixPath(relative)
+    if not relative or path.is_absolute() or ".." in path.parts or "\\" in relative or "\0" in relative:
+        raise UnsafePath(f"path {relative!r} leaves the root")
+    return relative
+
+
+def file_sha256(file: Path) -> str:
+    """SHA-256 of a file's bytes, hexadecimal."""
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def storage_errors(place: Path | str) -> Iterator[None]:
+    """Turn the operating system's storage errors into one clear line."""
+    try:
+        yield
+    except AvcontrolError:
+        raise
+    except OSError as error:
+        said = str(error).lower()
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) or "no space left" in said:
+            raise StorageError(f"disk full while writing {place}",
+                               "Free some space and start the same command again: it goes on where it stopped."
+                               ) from error
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM) or "read-only" in said:
+            raise StorageError(f"cannot write to {place}: {error.strerror or error}",
+                               "Give --root a folder you may write to.") from error
+        raise StorageError(f"storage failed at {place}: {error}") from error
+
+
+def _cache_folder() -> Path:
+    default = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "avcontrol"
+    folder = Path(os.environ.get("AVCONTROL_CACHE", default)) / "files"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,24 @@
+"""The commands ``build`` and ``encode``."""
+
+from __future__ import annotations
+
+import click
+
+from catalogs.options import options
+from pipelines.build import BuildConfig
+from pipelines.build import build as run_build
+
+
+@click.command("build")
+@options(BuildConfig)
+def build(config: BuildConfig) -> None:
+    """Build a catalog of MODALITY from sources: aligned pairs of reference and target.
+
+    Run the same command again to go on after an interruption, to add sources, or to see that nothing is to do.
+    """
+    report = run_build(config)
+    if report is not None:
+        click.echo(f"{report.catalog}: {report.samples} new samples, {report.rejects} new rejects, "
+                   f"{report.units} units done, {report.skipped} done before"
+                   + (f", {report.replaced} rows replaced" if report.replaced else "")
+                   + f" ({report.seconds:.0f} s)")

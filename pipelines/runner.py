@@ -1,0 +1,219 @@
+"""Running work on Ray: the graph, the watchdog, the workers. The only place that knows Ray Data.
+
+Only URIs, IDs and rows travel between stages, never frames. A Ray actor is a thin shell around a worker process
+that may crash, hang or eat memory without harm (:mod:`pipelines.process`): what goes wrong in a unit comes back as
+a reject of that unit, so Ray never has to drop a block. An actor that is killed from outside is restarted and its
+units are run again; what they had already made is found in the root's memo.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from catalogs.errors import StorageError, WorkerError
+from pipelines.process import WorkerProcess
+
+log = logging.getLogger("avcontrol")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What a stage may use.
+
+    Attributes:
+        workers: Actors; 0 means one for every ``cpus`` that Ray has.
+        cpus, gpus: Per actor, as Ray counts them.
+        memory_gb: Cap on a worker process's address space.
+        timeout_s: Seconds one clip may take before its worker is killed.
+        stall_s: Seconds without any result before the watchdog speaks up.
+    """
+
+    workers: int = 0
+    cpus: float = 1.0
+    gpus: float = 0.0
+    memory_gb: float = 6.0
+    timeout_s: float = 600.0
+    stall_s: float = 300.0
+
+
+def start_ray() -> None:
+    """Join the cluster that RAY_ADDRESS names (as a submitted job does), or start Ray in this process's name."""
+    import ray
+
+    if ray.is_initialized():
+        return
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+    warnings.filterwarnings("ignore", module="ray")
+    address = os.environ.get("RAY_ADDRESS")
+    local: dict[str, Any] = {} if address else {"num_cpus": os.cpu_count(), "include_dashboard": False}
+    # Workers must find our packages also when avcontrol runs from a checkout that is not the working directory.
+    home = str(Path(__file__).parents[1])
+    runtime_env = {} if address else {"env_vars": {"PYTHONPATH": os.pathsep.join(
+        [home, *filter(None, [os.environ.get("PYTHONPATH")])])}}
+    ray.init(address=address or "local", logging_level="ERROR", log_to_driver=False, runtime_env=runtime_env, **local)
+
+
+def run(rows: Sequence[Mapping[str, Any]], stage: type, arguments: Mapping[str, Any], resources: Resources, *,
+        rows_per_task: int = 1) -> Iterator[dict[str, Any]]:
+    """Map rows through a pool of actors, yielding results as they come.
+
+    Args:
+        rows: Small JSON-able dicts.
+        stage: A class whose instances map one row to a list of result dicts.
+        arguments: For its constructor.
+        resources: What each actor may use, and when the watchdog speaks.
+        rows_per_task: Rows in one Ray block; a block costs a quarter of a second, so give it some seconds of work.
+    """
+    if not rows:
+        return
+    import ray
+    from ray.data import ActorPoolStrategy, DataContext
+
+    start_ray()
+    _quiet(DataContext.get_current())
+    available = ray.cluster_resources().get("CPU", 1.0)
+    workers = resources.workers or max(1, int(available // max(resources.cpus, 0.01)))
+    blocks = max(1, min(len(rows), max(-(-len(rows) // rows_per_task), min(len(rows), 2 * workers))))
+    items = [{"row": json.dumps(row)} for row in rows]
+    dataset = ray.data.from_items(items, override_num_blocks=blocks).map_batches(
+        _Shell, batch_size=1, fn_constructor_kwargs={"stage": stage, "arguments": dict(arguments)},
+        compute=ActorPoolStrategy(size=min(workers, blocks)), num_cpus=resources.cpus, num_gpus=resources.gpus,
+        max_restarts=-1, max_task_retries=-1)
+    with _watchdog(resources.stall_s) as heard:
+        for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+            heard()
+            for text in batch["results"].to_pylist():
+                yield from json.loads(text)
+
+
+class _Shell:
+    """What Ray sees: batches of JSON text in, batches of JSON text out."""
+
+    def __init__(self, stage: type, arguments: dict[str, Any]) -> None:
+        self.stage = stage(**arguments)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
+        return {"results": [json.dumps(self.stage(json.loads(row))) for row in batch["row"]]}
+
+
+class MediaWorker:
+    """Feeds one media worker process; its crashes, time-outs and errors become results, never exceptions.
+
+    Args:
+        request: What every request has in common (recipe, root, …).
+        timeout_s, memory_gb: Limits of the process.
+    """
+
+    def __init__(self, request: dict[str, Any], timeout_s: float, memory_gb: float) -> None:
+        home = str(Path(__file__).parents[1])
+        paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
+        self.request = request
+        self.process = WorkerProcess(
+            [sys.executable, "-m", "pipelines.worker"], timeout=timeout_s, memory=int(memory_gb * 2**30),
+            environment={"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"})
+
+    def __call__(self, row: dict[str, Any]) -> list[dict[str, Any]]:
+        request = {**self.request, **row}
+        return self._make(request) if request["op"] == "make" else self._scan(request)
+
+    def _scan(self, request: dict[str, Any]) -> list[dict[str, Any]]:
+        try:
+            return [answer for answer in self.process.call(request) if answer["event"] != "done"]
+        except WorkerError as error:
+            source = request["source"]
+            return [{"event": "source", "source_id": source["id"], "source_uri": source["uri"], "size": source["size"],
+                     "mtime_ns": source["mtime_ns"], "ticks": 0, "reason": _reason(error), "message": str(error)}]
+
+    def _make(self, request: dict[str, Any]) -> list[dict[str, Any]]:
+        """Make a unit; after a crash, reject the clip in hand and go on behind it."""
+        start, end = request["unit"]["segment"]
+        results: list[dict[str, Any]] = []
+        while True:
+            span = (request.get("from_tick", start), end)
+            try:
+                for answer in self.process.call(request):
+                    if answer["event"] == "clip":
+                        span = tuple(answer["span"])
+                    elif answer["event"] in ("sample", "reject"):
+                        results.append(answer)
+                    elif answer["event"] == "error" and answer["fatal"]:
+                        return [answer]
+                    elif answer["event"] == "error":
+                        results.append(self._rejected(request, span, answer["kind"], answer["message"]))
+                break
+            except WorkerError as error:
+                results.append(self._rejected(request, span, _reason(error), str(error)))
+            if span[1] >= end:
+                break
+            request = {**request, "from_tick": span[1]}
+        counts = {event: sum(result["event"] == event for result in results) for event in ("sample", "reject")}
+        unit = request["unit"]
+        return [*results, {"event": "unit", "unit_id": unit["id"], "source_uri": unit["source"]["uri"],
+                           "samples": counts["sample"], "rejects": counts["reject"]}]
+
+    def _rejected(self, request: dict[str, Any], span: Sequence[int], reason: str, message: str) -> dict[str, Any]:
+        from pipelines.make import common_columns, reject
+
+        return reject(common_columns(request), (span[0], span[1]), "worker", reason, message)
+
+
+def raise_fatal(result: Mapping[str, Any]) -> None:
+    """Stop the build on a result that says the root cannot be written.
+
+    Raises:
+        StorageError: It does.
+    """
+    if result["event"] == "error" and result["fatal"]:
+        raise StorageError(str(result["message"]), str(result["hint"]))
+
+
+def _reason(error: WorkerError) -> str:
+    return {"WorkerTimeout": "timeout", "WorkerCrashed": "crashed"}.get(type(error).__name__, "worker")
+
+
+def _quiet(context: Any) -> None:
+    """Ray Data's own bars and plans make way for ours."""
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.enable_auto_log_stats = False
+    context.execution_options.preserve_order = False
+    for name in ("ray.data", "ray.data._internal.execution.streaming_executor"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+@contextlib.contextmanager
+def _watchdog(stall_s: float) -> Iterator[Any]:
+    """Say so when nothing comes back for ``stall_s`` seconds, and again each time that long passes."""
+    last, stop = time.monotonic(), threading.Event()
+
+    def heard() -> None:
+        nonlocal last
+        last = time.monotonic()
+
+    def watch() -> None:
+        nonlocal last
+        while not stop.wait(min(5.0, stall_s / 4)):
+            if time.monotonic() - last > stall_s:
+                log.warning("no result for %.0f s: a worker may be stuck, or Ray may lack the CPUs, GPUs or memory "
+                            "that the stage asks for (`ray status` tells)", stall_s)
+                last = time.monotonic()
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield heard
+    finally:
+        stop.set()
+        thread.join()

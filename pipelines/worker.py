@@ -1,0 +1,64 @@
+"""The media worker: decodes, measures, draws and encodes, in a process that may crash without harm.
+
+Started by :mod:`pipelines.process` as ``python -m pipelines.worker``. Requests: ``{"op": "scan", …}`` and
+``{"op": "make", …}``; see :mod:`pipelines.scan` and :mod:`pipelines.make`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+from catalogs.errors import AvcontrolError, StorageError
+
+
+def serve() -> None:
+    """Answer requests until stdin closes."""
+    requests: queue.Queue[str] = queue.Queue()
+    threading.Thread(target=_listen, args=(requests,), daemon=True).start()
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # whatever a library prints must not get between the answers
+    while True:
+        request = json.loads(requests.get())
+        try:
+            for event in _answer(request):
+                answers.write(json.dumps(event) + "\n")
+            answers.write('{"event": "done"}\n')
+        except AvcontrolError as error:
+            fatal = isinstance(error, StorageError)
+            answers.write(json.dumps({"event": "error", "kind": type(error).__name__, "message": error.message,
+                                      "hint": error.hint, "fatal": fatal}) + "\n")
+        except MemoryError:
+            answers.write('{"event": "error", "kind": "MemoryError", "message": "ran past the memory cap", '
+                          '"hint": "Raise --memory-gb.", "fatal": false}\n')
+        except Exception as error:
+            traceback.print_exc()
+            answers.write(json.dumps({"event": "error", "kind": type(error).__name__, "fatal": False, "hint": "",
+                                      "message": f"{type(error).__name__}: {error}"}) + "\n")
+
+
+def _answer(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if request["op"] == "scan":
+        from pipelines.scan import scan_source
+
+        yield scan_source(request["source"])
+    else:
+        from pipelines.make import make
+
+        yield from make(request)
+
+
+def _listen(requests: queue.Queue[str]) -> None:
+    for line in sys.stdin:
+        requests.put(line)
+    os._exit(0)  # whoever started us is gone, or wants us gone
+
+
+if __name__ == "__main__":
+    serve()
