@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 SCHEMA_VERSION = 1
+TICKS_PER_SECOND = 705_600_000  # the unit of spans; frames and samples of the usual rates fall on whole ticks
 
 _text, _int, _long, _float = pa.string(), pa.int32(), pa.int64(), pa.float64()
 

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from catalogs.errors import UnreadableSource
 from pipelines.probe import AudioStream, Probe
 
-# Decoded before the cut and thrown away: Opus wants 80 ms to settle (RFC 7845), AAC two packets, and a packet
-# of 8 kHz AAC lasts 128 ms.
-_ROLL = Fraction(1, 2)
+# Decoded before the cut and thrown away. Opus wants 80 ms to settle (RFC 7845), AAC two packets of at most
+# 128 ms; the rest is for _place, which is the more exact the more times it sees.
+_ROLL = Fraction(1)
 # Kept around the cut while resampling, so that the filter's edges fall outside it.
 _MARGIN = Fraction(1, 50)
 
@@ -58,8 +58,7 @@ def _window(probe: Probe, audio: AudioStream, first: int, last: int) -> NDArray[
     """Samples [first, last) at the stream's own rate, counted from time 0 of the container's clock."""
     own = audio.sample_rate
     window = np.zeros((last - first, 2), np.float32)
-    # A run is what plays without a break. Coarse clocks (Matroska counts milliseconds) jitter around the true
-    # times, so a run is placed by the mean of what its frames say: exact where each of them is.
+    # A run is what plays without a break: offsets, time 0 of the run in samples as each frame has it, agree.
     run: list[NDArray[np.float32]] = []
     offsets: list[Fraction] = []
     length = 0
@@ -80,7 +79,9 @@ def _place(
 ) -> None:
     if not run:
         return
-    at = floor(sum(offsets) / len(offsets) + Fraction(1, 2)) - first
+    # Coarse clocks round (Matroska counts milliseconds), up as often as down, so the truth is in the middle
+    # of what the frames say; an exact clock says the same every time.
+    at = floor((min(offsets) + max(offsets) + 1) / 2) - first
     sound = np.concatenate(run)[max(0, -at) :]
     at = max(0, at)
     window[at : at + len(sound)] = sound[: max(0, len(window) - at)]
@@ -89,7 +90,7 @@ def _place(
 def _decode(
     probe: Probe, audio: AudioStream, start: Fraction, end: Fraction
 ) -> Iterator[tuple[Fraction, Fraction, NDArray[np.float32]]]:
-    """Yields (time, clock tick, sound [n, 2]) of the frames that overlap [start, end)."""
+    """Yields (time, clock tick, sound [n, 2]) of the frames from some way before start until end."""
     import av
 
     mixers: dict[tuple[str, str, int], Any] = {}  # broadcasts change their layout on the way
@@ -103,8 +104,6 @@ def _decode(
             time = frame.pts * frame.time_base
             if time >= end:
                 return
-            if time + Fraction(frame.samples, frame.sample_rate) <= start:
-                continue
             kind = frame.format.name, frame.layout.name, frame.sample_rate
             if kind not in mixers:
                 # Integers out of ffmpeg are scaled to maxval 1; floats are not, unless asked for.
@@ -143,7 +142,9 @@ def _frames(container: Any, audio: AudioStream) -> Iterator[Any]:
         for packet in container.demux(container.streams[audio.index]):
             try:
                 yield from packet.decode()
-            except av.error.InvalidDataError:
+            except av.error.EOFError:
+                return
+            except av.error.FFmpegError:
                 yield None
     except av.error.FFmpegError:  # the file breaks off: silence from here
         return

@@ -29,7 +29,7 @@ from pipelines.sources import Source, list_sources
 from pipelines.timeline import Timeline
 
 log = logging.getLogger("avcontrol")
-_COMMIT_ROWS, _COMMIT_SECONDS = 512, 10.0
+_COMMIT_ROWS = 512
 _TASK_SECONDS = 10.0
 
 
@@ -57,9 +57,10 @@ class BuildConfig:
     workers: int = setting("Workers; 0 takes one for every --cpus that Ray has.", 0)
     cpus: float = setting("CPUs of a worker.", 1.0)
     gpus: float = setting("GPUs of a worker.", 0.0)
-    memory_gb: float = setting("Cap on a worker process's memory.", 6.0)
+    memory_gb: float = setting("Cap on a worker process's memory; 0 for none (a captioner runs without).", 6.0)
     timeout_s: float = setting("Seconds a clip may take before its worker is killed.", 600.0)
     stall_s: float = setting("Seconds without any result before the watchdog speaks up.", 300.0)
+    commit_s: float = setting("Seconds between commits; each one is a version.", 10.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +109,7 @@ def build(config: BuildConfig) -> Report | None:
                                       selection=selection, captioner=config.captioner, scenes=config.scenes)
     name = config.catalog or modality.name
     resources = Resources(workers=config.workers, cpus=config.cpus, gpus=config.gpus, stall_s=config.stall_s,
-                          timeout_s=config.timeout_s, memory_gb=config.memory_gb)
+                          timeout_s=config.timeout_s, memory_gb=0 if config.captioner else config.memory_gb)
 
     # 1. List the sources.
     sources = list_sources(config.input, limit=config.limit, media_root=config.media_root)
@@ -205,7 +206,7 @@ def make_all(root: Root, tables: Tables, todo: list[Unit], modality: Modality, r
     with progress(modality.name, len(todo), "units") as advance:
         try:
             for result in run([{"unit": asdict(unit)} for unit in todo], MediaWorker,
-                              {"request": request, "timeout_s": config.timeout_s, "memory_gb": config.memory_gb},
+                              {"request": request, "timeout_s": resources.timeout_s, "memory_gb": resources.memory_gb},
                               resources, rows_per_task=max(1, int(_TASK_SECONDS // max(seconds, 0.01)))):
                 raise_fatal(result)
                 pending[result["event"]].append(result)
@@ -213,7 +214,7 @@ def make_all(root: Root, tables: Tables, todo: list[Unit], modality: Modality, r
                     continue
                 waiting = len(pending["sample"]) + len(pending["reject"])
                 advance(1, f"{samples + len(pending['sample'])} samples, {rejects + len(pending['reject'])} rejects")
-                if waiting >= _COMMIT_ROWS or time.monotonic() - last >= _COMMIT_SECONDS:
+                if waiting >= _COMMIT_ROWS or time.monotonic() - last >= config.commit_s:
                     added, refused = commit()
                     samples, rejects, last = samples + added, rejects + refused, time.monotonic()
         finally:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow.dataset as pads
 
-from catalogs.errors import CatalogNotFound, UnreadableSource
+from catalogs.errors import CatalogNotFound, ConfigError, UnreadableSource, UnusableClip
 from catalogs.ids import CatalogID
 from catalogs.query import select
 from catalogs.root import Root
@@ -106,7 +106,11 @@ class Encoder:
         if unit["kind"] == "text":
             tensors = encoder.encode(unit["input"])
         elif unit["kind"] == "video":
-            tensors = encoder.encode(read_clip(self._root.local(unit["input"])))
+            frames = read_clip(self._root.local(unit["input"]))
+            try:
+                tensors = encoder.encode(frames)
+            except ConfigError as error:  # this clip alone is at fault
+                raise UnusableClip("off_grid", error.message, error.hint) from error
         else:
             tensors = encoder.encode(*read_sound(self._root.local(unit["input"])))
         first = next(iter(tensors.values()))

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from catalogs.errors import StorageError, WorkerError
+from catalogs.errors import EstimatorUnavailable, StorageError, WorkerError
 from pipelines.process import WorkerProcess
 
 log = logging.getLogger("avcontrol")
@@ -34,7 +34,7 @@ class Resources:
     Attributes:
         workers: Actors; 0 means one for every ``cpus`` that Ray has.
         cpus, gpus: Per actor, as Ray counts them.
-        memory_gb: Cap on a worker process's address space.
+        memory_gb: Cap on a worker process's address space; 0 for none.
         timeout_s: Seconds one clip may take before its worker is killed.
         stall_s: Seconds without any result before the watchdog speaks up.
     """
@@ -87,6 +87,7 @@ def run(rows: Sequence[Mapping[str, Any]], stage: type, arguments: Mapping[str, 
     workers = resources.workers or max(1, int(available // max(resources.cpus, 0.01)))
     blocks = max(1, min(len(rows), max(-(-len(rows) // rows_per_task), min(len(rows), 2 * workers))))
     items = [{"row": json.dumps(row)} for row in rows]
+    warnings.filterwarnings("ignore", message=".*ray_remote_args.*")  # max_restarts has no other spelling yet
     dataset = ray.data.from_items(items, override_num_blocks=blocks).map_batches(
         _Shell, batch_size=1, fn_constructor_kwargs={"stage": stage, "arguments": dict(arguments)},
         compute=ActorPoolStrategy(size=min(workers, blocks)), num_cpus=resources.cpus, num_gpus=resources.gpus,
@@ -121,7 +122,7 @@ class MediaWorker:
         paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
         self.request = request
         self.process = WorkerProcess(
-            [sys.executable, "-m", "pipelines.worker"], timeout=timeout_s, memory=int(memory_gb * 2**30),
+            [sys.executable, "-m", "pipelines.worker"], timeout=timeout_s, memory=int(memory_gb * 2**30) or None,
             environment={"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"})
 
     def __call__(self, row: dict[str, Any]) -> list[dict[str, Any]]:
@@ -170,13 +171,14 @@ class MediaWorker:
 
 
 def raise_fatal(result: Mapping[str, Any]) -> None:
-    """Stop the build on a result that says the root cannot be written.
+    """Stop the build on a result that holds for every unit: the root cannot be written, a model is missing.
 
     Raises:
-        StorageError: It does.
+        StorageError, EstimatorUnavailable: As the worker met it.
     """
     if result["event"] == "error" and result["fatal"]:
-        raise StorageError(str(result["message"]), str(result["hint"]))
+        kind = EstimatorUnavailable if result["kind"] == "EstimatorUnavailable" else StorageError
+        raise kind(str(result["message"]), str(result["hint"]))
 
 
 def _reason(error: WorkerError) -> str:

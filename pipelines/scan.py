@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from fractions import Fraction
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -41,10 +40,8 @@ def scan_source(source: dict[str, Any]) -> dict[str, Any]:
 
 
 def video_ticks(found: Probe) -> int:
-    """Length of the video stream in ticks, rounded up."""
-    assert found.video is not None
-    seconds = found.video.duration or found.duration - max(Fraction(0), found.video.start)
-    return max(0, ceil(seconds * TICKS_PER_SECOND))
+    """Length of the video in ticks from its first frame, rounded up."""
+    return ceil(found.duration * TICKS_PER_SECOND)
 
 
 @contextmanager

@@ -15,11 +15,14 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
-from catalogs.errors import AvcontrolError, StorageError
+from catalogs.errors import AvcontrolError, EstimatorUnavailable, StorageError
 
 
 def serve() -> None:
     """Answer requests until stdin closes."""
+    import cv2
+
+    cv2.setNumThreads(1)  # Ray counts one CPU for each worker; spreading out costs a fifth more in all
     requests: queue.Queue[str] = queue.Queue()
     threading.Thread(target=_listen, args=(requests,), daemon=True).start()
     answers = os.fdopen(os.dup(1), "w", buffering=1)
@@ -31,7 +34,7 @@ def serve() -> None:
                 answers.write(json.dumps(event) + "\n")
             answers.write('{"event": "done"}\n')
         except AvcontrolError as error:
-            fatal = isinstance(error, StorageError)
+            fatal = isinstance(error, StorageError | EstimatorUnavailable)  # true of every unit: stop the build
             answers.write(json.dumps({"event": "error", "kind": type(error).__name__, "message": error.message,
                                       "hint": error.hint, "fatal": fatal}) + "\n")
         except MemoryError:

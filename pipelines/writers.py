@@ -31,8 +31,12 @@ def write_video(
     """Writes H.264 in MP4: yuv420p, BT.709, frame n at exactly n / fps.
 
     There are no B-frames, so decode order is display order, the first PTS and DTS are 0 and readers have no
-    edit list to get wrong. One thread, and no clock or version in the container: the same frames give the
-    same bytes (for one libx264).
+    edit list to get wrong. One thread, no macroblock tree (with AVX-512 it made one encode in 70 differ, measured)
+    and no clock or version in the container: the same frames give the same bytes (for one libx264).
+
+    Measured on film at 768x448, crf 18, frames per CPU-second and kB a frame: ultrafast 400, 36; superfast
+    250, 16; veryfast 160 to 210, 13; faster 111, 13; medium 55, 13, all at 37.1 to 37.7 dB. A keyframe every
+    48 frames costs 5% of the size over one every 250, every 24 costs 18%; neither costs time.
 
     Args:
         path: File to write; its folder exists.
@@ -46,7 +50,7 @@ def write_video(
         StorageError: The disk is full, the folder is read-only or missing.
         ValueError: No frames, or an odd size.
     """
-    options = {"crf": str(crf), "preset": preset, "bf": "0", "x264-params": f"keyint={_KEYINT}:threads=1"}
+    options = {"crf": str(crf), "preset": preset, "bf": "0", "x264-params": f"keyint={_KEYINT}:threads=1:mbtree=0"}
     convert = _from_gray if gray else _from_rgb()
     stream: Any = None
     with _output(path, "mp4") as container:

@@ -83,11 +83,11 @@ def load(transformer: Any, path: Path, *, name: str = NAME) -> dict[str, str]:
     Raises:
         TrainingError: Not a safetensors file, not an LTX-2 adapter, or one for another backbone.
     """
-    from diffusers.loaders.lora_conversion_utils import _convert_non_diffusers_ltx2_lora_to_diffusers
+    from diffusers import LTX2Pipeline
 
     tensors, metadata = read(path)
     known = dict(transformer.named_modules())
-    state: dict[str, torch.Tensor] = _convert_non_diffusers_ltx2_lora_to_diffusers(tensors)
+    state: dict[str, torch.Tensor] = LTX2Pipeline.lora_state_dict(tensors)  # to diffusers' module names
     for key, value in state.items():
         module, _, kind = key.removeprefix("transformer.").partition(".lora_")
         weight = getattr(known.get(module), "weight", None)

@@ -120,13 +120,11 @@ def restore(
     tensors, _ = adapter.read_safetensors(folder / "state.safetensors")
     if {key.partition(".")[2] for key in tensors} != set(parameters):
         raise TrainingError(f"checkpoint {folder.name} does not hold this adapter")
-    for name, parameter in parameters.items():
+    moments = {}
+    for index, (name, parameter) in enumerate(parameters.items()):
         parameter.data.copy_(tensors[f"param.{name}"])
-        moments = {moment: tensors[f"{moment}.{name}"] for moment in _MOMENTS}
-        optimizer.state[parameter] = {
-            moment: value if moment == "step" else value.to(parameter.device)
-            for moment, value in moments.items()
-        }
+        moments[index] = {moment: tensors[f"{moment}.{name}"] for moment in _MOMENTS}
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})  # puts each on its device
     return int(state["step"])
 
 

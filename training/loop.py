@@ -19,7 +19,7 @@ import torch
 
 from catalogs.errors import TrainingError
 from catalogs.ids import CatalogID
-from catalogs.root import Root
+from catalogs.root import Root, storage_errors
 from training import adapter, backbone, checkpoint, data
 from training.config import DEFAULT_STEPS, TrainConfig, as_strings
 from training.noise import add_noise, sample_sigma, velocity
@@ -67,6 +67,8 @@ def train(config: TrainConfig, report: Callable[[Progress], None] | None = None)
     """
     from torch.utils.tensorboard import SummaryWriter
 
+    with storage_errors(config.out):
+        config.out.mkdir(parents=True, exist_ok=True)
     device, dtype = backbone.placement(config.device, config.dtype)
     path = backbone.locate(config.backbone)
     dataset = data.load(
@@ -80,7 +82,6 @@ def train(config: TrainConfig, report: Callable[[Progress], None] | None = None)
     parameters = adapter.add(
         transformer, streams=dataset.streams, rank=config.rank, alpha=config.alpha, seed=config.seed
     )
-    transformer.train()  # diffusers recomputes activations in training mode only
     if config.gradient_checkpointing:
         transformer.enable_gradient_checkpointing()
     optimizer = torch.optim.AdamW(

@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
+import threading
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 SEED = 20260801
+_SEEDING = threading.Lock()  # torch's default generator belongs to the whole process
 TEXT_LENGTH = 128  # tokens of a prompt; the real backbone pads to 1024
 WIDTH = 16  # latent channels of video, latent dims of an audio token, text width
 
@@ -58,7 +60,7 @@ def write(folder: Path, seed: int = SEED) -> None:
     import torch
     from diffusers import LTX2Pipeline
 
-    with torch.random.fork_rng(devices=[]):
+    with _SEEDING, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         LTX2Pipeline(**_parts()).save_pretrained(str(folder), safe_serialization=True)
 
@@ -104,6 +106,9 @@ def _parts() -> dict[str, Any]:
         ch_mult=(1, 1, 2),
         num_res_blocks=1,
     )
+    for part, middle in ((vae, 0.0), (audio_vae, -0.35)):  # bring these random latents near unit scale
+        part.latents_mean.uniform_(middle - 0.1, middle + 0.1)
+        part.latents_std.uniform_(0.15, 0.3)
     vocoder = LTX2Vocoder(  # 64 mels x 2 channels in, 240 samples a mel frame out: 24 kHz
         in_channels=128,
         hidden_channels=32,

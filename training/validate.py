@@ -17,26 +17,21 @@ from training.tokens import Streams
 
 def validate(
     config: TrainConfig, dataset: data.Dataset, transformer: Any, path: Path, step: int, writer: Any
-) -> list[Path]:
+) -> None:
     """Generate samples with the adapter as it is and write `OUT/samples/step-…-N.{png,mp4,flac}`.
 
     Args:
         config: The run.
         dataset: Whose first rows are taken.
-        transformer: With the adapter, in training mode.
+        transformer: With the adapter.
         path: The located backbone.
         step: For the names.
         writer: TensorBoard's; gets the pictures too.
-
-    Returns:
-        The files written.
     """
     device, dtype = backbone.placement(config.device, config.dtype)
     scheduler, decode = backbone.component(path, "scheduler"), Decoder(path, device, dtype)
     folder = config.out / "samples"
     folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    transformer.eval()
     for index, example in enumerate(dataset.examples[: config.validate_count]):
         batch = data.read_batch(dataset, [example])
         canvases = with_noise(batch.canvases, config.seed).to(device)
@@ -46,42 +41,34 @@ def validate(
             )
         frames, sound = decode(canvases, made)
         stem = folder / f"step-{step:06d}-{index}"
-        references = _references(dataset, example)
-        media_file, picture = beside_reference(stem, frames, sound, example.fps, references)
+        both, picture = beside_reference(frames, sound, _references(dataset, example))
+        if both is not None:
+            media.write_video(stem.with_suffix(".mp4"), both, example.fps, sound)
+        elif sound is not None:
+            media.write_audio(stem.with_suffix(".flac"), *sound)
         Image.fromarray(picture).save(stem.with_suffix(".png"))
         writer.add_image(f"samples/{index}", picture, step, dataformats="HWC")
-        written += [media_file, stem.with_suffix(".png")]
-    transformer.train()
-    return written
 
 
 def beside_reference(
-    stem: Path,
-    frames: np.ndarray | None,
-    sound: tuple[np.ndarray, int] | None,
-    fps: float,
-    references: Streams,
-) -> tuple[Path, np.ndarray]:
-    """Write `stem.mp4`, reference left and generated right, or `stem.flac` where only sound was made.
+    frames: np.ndarray | None, sound: tuple[np.ndarray, int] | None, references: Streams
+) -> tuple[np.ndarray | None, np.ndarray]:
+    """Put what was made beside its reference.
 
     Args:
-        stem: The file without its suffix.
         frames: Generated, uint8 [F, H, W, 3].
         sound: Generated, float32 [2, N] and its rate.
-        fps: Of the frames.
         references: uint8 frames and (samples, rate) of the references; None where there is none.
 
     Returns:
-        The file, and a still picture of it, uint8 [H, W, 3].
+        The clip, reference left and generated right (None where only sound was made), and a still picture:
+        frames of it, or the reference's waveform over the generated one's; uint8 [H, W, 3].
     """
     if frames is not None:
         both = frames if references.video is None else media.beside(references.video, frames)
-        media.write_video(stem.with_suffix(".mp4"), both, fps, sound)
-        return stem.with_suffix(".mp4"), media.strip(both)
-    assert sound is not None  # one of the streams was made
-    media.write_audio(stem.with_suffix(".flac"), *sound)
-    heard = [sound] if references.audio is None else [references.audio, sound]
-    return stem.with_suffix(".flac"), np.concatenate([media.waveform(samples) for samples, _ in heard])
+        return both, media.strip(both)
+    sounds = [pair for pair in (references.audio, sound) if pair is not None]
+    return None, np.concatenate([media.waveform(samples) for samples, _ in sounds])
 
 
 def _references(dataset: data.Dataset, example: data.Example) -> Streams:

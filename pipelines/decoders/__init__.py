@@ -71,7 +71,8 @@ def frames(
         backend: What ``choose`` returned.
         start: Seconds on the presentation clock. The first frame is the one on screen at that time (its PTS
             is at most start), or the file's first; the beginning when None.
-        end: Frames at or after this time are not given; the end of the file when None.
+        end: Frames at or after this time are not given; the end of the file when None. An empty span gives
+            nothing.
         problems: What was wrong on the way (bad packets skipped, a broken end) is appended, a line each.
 
     Yields:
@@ -80,7 +81,10 @@ def frames(
     Raises:
         ConfigError: An unknown backend.
     """
-    read: Iterator[Frame] = _module(backend).read(probe, start, end, [] if problems is None else problems)
+    module = _module(backend)
+    if start is not None and end is not None and end <= start:
+        return iter(())
+    read: Iterator[Frame] = module.read(probe, start, end, [] if problems is None else problems)
     return read
 
 

@@ -48,7 +48,7 @@ def video(
 ) -> Path:
     """Stamped frames 0, 1, 2, … at the given times (or that many at fps), in the container the name says.
 
-    ``size`` is as coded; with a rotation the pictures lie on their side and the display matrix turns them upright.
+    ``size`` is as coded; with a rotation the coded pictures lie on their side, as a phone writes them.
     """
     if isinstance(times, int):
         times = [n / fps for n in range(times)]
@@ -118,10 +118,10 @@ def mux(path: Path, picture: Path, audio: Path, audio_offset: Fraction = Fractio
     return path
 
 
-def offset_between(heard: NDArray[np.float32], sent: NDArray[np.int16], most: int = 4000) -> int:
+def offset_between(heard: NDArray[np.float32], sent: NDArray[np.int16]) -> int:
     """Where in ``sent`` the samples ``heard`` begin, by correlation of the first channel; may be negative."""
     a, b = heard[:, 0].astype(np.float64), sent[:, 0] / 32768
     n = 1 << int(np.ceil(np.log2(len(a) + len(b))))
     score = np.fft.irfft(np.fft.rfft(b, n) * np.conj(np.fft.rfft(a, n)), n)
     best = int(score.argmax())
-    return best if best <= n // 2 else best - n
+    return best if best < len(b) else best - n

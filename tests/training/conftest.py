@@ -1,83 +1,24 @@
-"""A small root with a hand-made catalog of real media, encoded with the test-size backbone."""
-
-import hashlib
-import os
-
-os.environ.setdefault("OMP_NUM_THREADS", "2")
-
 from pathlib import Path
 
-import av
-import numpy as np
 import pytest
 import torch
 
-from catalogs.query import table_of
 from catalogs.root import Root
-from catalogs.schema import ENCODINGS, samples_schema
-from catalogs.store import Table
-from pipelines.encode import Encoder, plan
-from training import backbone, media
+from tests.training.helpers import add_sample, encode, make_catalog
+from training import backbone
 
 torch.set_num_threads(2)
-WIDTH, HEIGHT, FRAMES, FPS, RATE = 64, 96, 9, 24, 48_000
 
 
 @pytest.fixture(scope="session")
 def path() -> Path:
+    """The located test-size backbone."""
     return backbone.locate("test")
-
-
-def moving_square(seed: int, scale: int = 1, outline: bool = False) -> np.ndarray:
-    """uint8 [F, H/scale, W/scale, 3]: a square drifting over a gradient, or only its outline."""
-    random = np.random.default_rng(seed)
-    x, y, size = random.integers(4, 20, 3) + 4
-    frames = np.zeros((FRAMES, HEIGHT, WIDTH, 3), np.uint8)
-    for index in range(FRAMES):
-        if not outline:
-            frames[index] = np.linspace(20, 120, HEIGHT)[:, None, None]
-        frames[index, y : y + size, x + index : x + index + size] = 255 if outline else random.integers(60, 255, 3)
-        if outline:
-            frames[index, y + 2 : y + size - 2, x + index + 2 : x + index + size - 2] = 0
-    return frames[:, ::scale, ::scale]
-
-
-def tone(hertz: float, seconds: float = FRAMES / FPS) -> np.ndarray:
-    time = np.arange(round(seconds * RATE)) / RATE
-    return np.stack([np.sin(2 * np.pi * hertz * time), np.cos(2 * np.pi * hertz * time)]).astype(np.float32) * 0.5
-
-
-def add_sample(root: Root, index: int, *, scale: int = 1, columns: tuple[str, ...]) -> dict:
-    row = dict(unit_id="unit", modality="canny", caption=f"a square, number {index}", width=WIDTH, height=HEIGHT, frames=FRAMES,
-               fps_num=FPS, fps_den=1, reference_downscale=scale, steps=5,
-               sample_id=hashlib.sha256(f"{index}{scale}".encode()).hexdigest())
-    for column in columns:
-        if "video" in column:
-            file = root.scratch(".mp4")
-            frames = moving_square(index, scale if "ref" in column else 1, outline="ref" in column)
-            media.write_video(file, frames, FPS)
-        else:
-            file = root.scratch(".flac")
-            media.write_audio(file, tone(220 * (index + 1) * (2 if "ref" in column else 1)), RATE)
-        row[column] = root.put(file, "media")
-    return row
-
-
-def make_catalog(root: Root, name: str, rows: list[dict]) -> None:
-    table_of(root, name, create=samples_schema()).append_new(rows, {"run": "test"})
-
-
-def encode(root: Root, catalog: str) -> int:
-    units = plan(root, catalog, "test")
-    encoder = Encoder(root.uri, "test", device="cpu")
-    rows = [row for unit in units for row in encoder(unit)]
-    Table.open(root, "encodings", key=("encoding_id",), create=ENCODINGS).append_new(rows, {})
-    return len(rows)
 
 
 @pytest.fixture(scope="session")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Root:
-    """Catalogs: `canny` (video, 3 rows), `half` (reference at 1/2... of a square clip), `sound`, `both`."""
+    """Catalogs: `canny` (video, 3 rows), `sound` (audio, 1 row), `both` (video and audio, 1 row)."""
     root = Root.open(str(tmp_path_factory.mktemp("root")), create=True)
     video, audio = ("video", "reference_video"), ("audio", "reference_audio")
     make_catalog(root, "canny", [add_sample(root, index, columns=video) for index in range(3)])
@@ -86,8 +27,3 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Root:
     for name in ("canny", "sound", "both"):
         encode(root, name)
     return root
-
-
-def probe_streams(file: Path) -> dict[str, int]:
-    with av.open(str(file)) as container:
-        return {"video": len(container.streams.video), "audio": len(container.streams.audio)}

@@ -1,0 +1,132 @@
+"""A static HTML page of samples that plays each pair in sync; opens from a folder, without any network."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from catalogs import describe, media
+from catalogs.describe import Row
+from catalogs.errors import AvcontrolError
+from catalogs.ids import CatalogID
+from catalogs.root import Root, storage_errors
+
+_PEAKS = 240
+_PROVENANCE = ("source_uri", "source_sha256", "source_license", "source_attribution", "caption_source", "timeline",
+               "estimator", "estimator_weights", "estimator_license", "commercial_ok", "params", "seed", "code_version",
+               "decoder", "decoder_reason", "made_with", "sample_id", "unit_id", "run_id")
+
+
+def write_page(root: Root, catalog_id: str | CatalogID, rows: Sequence[Row], folder: str | Path, *, limit: int = 200,
+               total: int | None = None) -> Path:
+    """Write ``folder/index.html`` with a player for each sample.
+
+    Media are linked where they lie if the folder is inside the root, else hard-linked or copied to ``folder/media``.
+    Nothing of a row reaches the page as markup: rows travel as JSON and become text nodes.
+
+    Args:
+        root: Where the media lie.
+        catalog_id: What the page shows; its header.
+        rows: Sample rows; those after the first ``limit`` are left out, which the page says.
+        folder: Folder to write, made if needed.
+        limit: Most rows shown.
+        total: How many rows there are; ``len(rows)`` by default.
+
+    Returns:
+        Path of the page.
+
+    Raises:
+        StorageError: The folder cannot be written.
+    """
+    folder = Path(folder).expanduser().resolve()
+    shown = rows[:limit]
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        data = {"catalog": str(catalog_id), "total": len(rows) if total is None else total, "stats": _stats(shown),
+                "samples": [_sample(root, row, folder) for row in shown]}
+        page = resources.files("catalogs").joinpath("page.html").read_text("utf-8")
+        target = folder / "index.html"
+        target.write_text(page.replace("__DATA__", _script_json(data)), "utf-8")
+    return target
+
+
+def _sample(root: Root, row: Row, folder: Path) -> dict[str, Any]:
+    urls: dict[str, str] = {}
+    waves: dict[str, list[int]] = {}
+    problems = []
+    for column in describe.MEDIA:
+        if not row.get(column):
+            continue
+        try:
+            urls[column] = _link(root, row[column], folder)
+            if column.endswith("audio"):
+                waves[column] = [round(100 * float(peak)) for peak in media.peaks(media.audio(root, row[column])[0], _PEAKS)]
+        except AvcontrolError as error:
+            problems.append(f"{column}: {error.message}")
+    rate = describe.fps(row)
+    return {"id": row["sample_id"], "caption": row.get("caption") or "", "where": describe.where(row), "urls": urls,
+            "waves": waves, "problems": problems, "frames": describe.frame_count(row), "fps": float(rate),
+            "aspect": (row.get("width") or 16) / (row.get("height") or 9),
+            "figures": [[name, describe.figure(value)] for name, value in describe.figures(row).items()],
+            "provenance": _provenance(row)}
+
+
+def _provenance(row: Row) -> list[list[str]]:
+    told = [[name, str(row[name])] for name in _PROVENANCE if row.get(name) not in (None, "")]
+    if row.get("span_start") is not None:
+        told.insert(1, ["span", f"{row['span_start']} to {row['span_end']} ticks"])
+    return told + [[what, path] for what, path in describe.files(row).items()]
+
+
+def _link(root: Root, relative: str, folder: Path) -> str:
+    """URL of a media file as seen from the page."""
+    file = root.local(relative)
+    if root.folder is None or not folder.is_relative_to(root.folder):
+        copy = folder / "media" / file.name
+        copy.parent.mkdir(exist_ok=True)
+        if not copy.exists():  # named by its content, so what is there is the same
+            try:
+                os.link(file, copy)
+            except OSError:
+                with contextlib.suppress(shutil.SameFileError):
+                    shutil.copyfile(file, copy)
+        file = copy
+    return quote(os.path.relpath(file, folder).replace(os.sep, "/"))
+
+
+def _stats(rows: Sequence[Row]) -> list[str]:
+    """A few words about the rows: how long, which clips, which licences."""
+    if not rows:
+        return []
+    seconds = sum(float(describe.frame_count(row) / describe.fps(row)) for row in rows)
+    sound = sum(bool(row.get("audio")) for row in rows)
+    captioned = sum(bool(row.get("caption")) for row in rows)
+    quality = [row["quality"] for row in rows if row.get("quality") is not None]
+    told = [f"{seconds:.1f} s of clips" if seconds < 600 else f"{seconds / 3600:.2f} h of clips",
+            _most(Counter(str(row.get("timeline") or "no timeline") for row in rows)),
+            f"{sound} with sound", f"{captioned} with a caption"]
+    if quality:
+        told.append(f"quality {min(quality):.2f} to {max(quality):.2f}, mean {sum(quality) / len(quality):.2f}")
+    told.append("licence: " + _most(Counter(row.get("source_license") or "not stated" for row in rows)))
+    return told
+
+
+def _most(counts: Mapping[str, int]) -> str:
+    listed = sorted(counts, key=lambda name: -counts[name])
+    return ", ".join(listed[:3]) + (f" and {len(listed) - 3} more" if len(listed) > 3 else "")
+
+
+def _script_json(data: Any) -> str:
+    """JSON that cannot end the script element it stands in."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    for sign in "<>&\u2028\u2029":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text.encode("utf-8", "replace").decode("utf-8")

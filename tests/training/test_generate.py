@@ -1,0 +1,165 @@
+import dataclasses
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from catalogs.errors import CatalogNotFound, ConfigError, InputError
+from catalogs.query import select
+from catalogs.root import Root
+from tests.training.helpers import RATE, add_sample, encode, make_catalog, moving_square, probe_streams, tone
+from training import media
+from training.config import GenerateConfig, TrainConfig
+from training.generate import generate
+from training.loop import train
+
+
+def make(root: Root, out: Path, **options) -> Path:
+    base = {"root": root.uri, "sample": "canny", "steps": 3, "device": "cpu"}
+    return generate(GenerateConfig(**{"out": out, **base, **options}))
+
+
+def adapter_of(root: Root, folder: Path, catalog: str, streams: str = "auto") -> Path:
+    return train(
+        TrainConfig(
+            catalog=catalog,
+            root=root.uri,
+            out=folder,
+            streams=streams,
+            steps=2,
+            warmup=0,
+            lr=0.1,
+            validate_every=0,
+            device="cpu",
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def canny(root: Root, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return adapter_of(root, tmp_path_factory.mktemp("canny"), "canny")
+
+
+def frames(file: Path) -> np.ndarray:
+    return media.read_video(file)[0].astype(int)
+
+
+def test_a_clip_of_the_reference_s_size_beside_it(root: Root, canny: Path, tmp_path: Path) -> None:
+    done = []
+    config = GenerateConfig(
+        out=tmp_path / "a" / "clip.mp4", root=root.uri, sample="canny", adapter=canny, steps=3
+    )
+    assert generate(config, done.append) == tmp_path / "a" / "clip.mp4"
+    assert done == [1, 2, 3]
+    made, rate = media.read_video(config.out)
+    assert made.shape == (9, 96, 64, 3) and rate == 24
+    side = frames(tmp_path / "a" / "clip-side-by-side.mp4")
+    assert side.shape == (9, 96, 128, 3)
+    row = select(root, "canny", limit=1).to_pylist()[0]
+    assert np.abs(side[:, :, :64] - frames(root.local(row["reference_video"]))).mean() < 6
+    assert np.abs(side[:, :, 64:] - made.astype(int)).mean() < 12
+
+
+def test_the_seed_the_adapter_the_prompt_and_the_reference_each_matter(
+    root: Root, canny: Path, tmp_path: Path
+) -> None:
+    ids = select(root, "canny", columns=["sample_id"])["sample_id"].to_pylist()
+    base = {"adapter": canny, "sample": f"canny#{ids[0][:12]}", "prompt": "a"}
+    first = make(root, tmp_path / "1.mp4", **base)
+    assert first.read_bytes() == make(root, tmp_path / "2.mp4", **base).read_bytes()
+    for change in (
+        {"seed": 1},
+        {"adapter": None},
+        {"prompt": "b " * 40},
+        {"sample": f"canny#{ids[1]}"},
+        {"guidance": 4.0},
+    ):
+        other = make(root, tmp_path / "3.mp4", **{**base, **change})
+        assert np.abs(frames(other) - frames(first)).max() > 2, change
+
+
+def test_a_reference_from_a_file_is_fitted(root: Root, canny: Path, tmp_path: Path) -> None:
+    wide = np.repeat(moving_square(4, outline=True)[:, :94, :50], 2, axis=2)
+    media.write_video(tmp_path / "ref.mp4", wide, 25)
+    options = {"sample": None, "adapter": canny, "reference_video": tmp_path / "ref.mp4", "prompt": "x"}
+    assert frames(make(root, tmp_path / "a.mp4", **options)).shape == (
+        9,
+        64,
+        96,
+        3,
+    )  # 100 x 94, cut to the grid
+    file = make(root, tmp_path / "b.mp4", resolution="64x128x1", **options)
+    made, rate = media.read_video(file)
+    assert made.shape == (1, 128, 64, 3) and rate == 25
+    with pytest.raises(ConfigError, match="has 9 frames, 17 are asked for"):
+        make(root, tmp_path / "c.mp4", resolution="64x64x17", **options)
+    with pytest.raises(ConfigError, match="'64x65x9' does not fit"):
+        make(root, tmp_path / "c.mp4", resolution="64x65x9", **options)
+    (tmp_path / "text.mp4").write_text("not a video")
+    with pytest.raises(InputError, match="is not a video"):
+        make(root, tmp_path / "c.mp4", **{**options, "reference_video": tmp_path / "text.mp4"})
+
+
+def test_a_half_size_reference(tmp_path: Path) -> None:
+    """Canvas scale 1/2 from catalog to adapter to clip: the adapter remembers it."""
+    root = Root.open(str(tmp_path / "root"), create=True)
+    make_catalog(
+        root, "small", [add_sample(root, 0, scale=2, height=128, columns=("video", "reference_video"))]
+    )
+    encode(root, "small")
+    adapter = adapter_of(root, tmp_path / "out", "small")
+    file = make(root, tmp_path / "a.mp4", sample="small", adapter=adapter)
+    assert frames(file).shape == (9, 128, 64, 3)
+    assert frames(file.with_name("a-side-by-side.mp4")).shape == (9, 128, 128, 3)
+    media.write_video(tmp_path / "ref.mp4", moving_square(0, outline=True, height=128), 24)
+    again = make(
+        root,
+        tmp_path / "b.mp4",
+        sample=None,
+        reference_video=tmp_path / "ref.mp4",
+        adapter=adapter,
+        prompt="a square, number 0",
+    )
+    assert frames(again).shape == (9, 128, 64, 3)
+
+
+def test_sound_alone_and_with_a_clip(root: Root, tmp_path: Path) -> None:
+    audio = adapter_of(root, tmp_path / "audio", "sound")
+    file = make(root, tmp_path / "a.mp4", sample="sound", adapter=audio)
+    assert file == tmp_path / "a.flac" and not (tmp_path / "a.mp4").exists()
+    samples, rate = media.read_audio(file)
+    assert samples.shape == (2, (9 * 4 - 3) * 240) and rate == 24_000  # 33 mel frames
+    assert samples.std() > 1e-3
+    assert Image.open(tmp_path / "a-side-by-side.png").size == (512, 256)
+
+    joint = adapter_of(root, tmp_path / "joint", "both")
+    clip = make(root, tmp_path / "b.mp4", sample="both", adapter=joint)
+    assert probe_streams(clip) == {"video": 1, "audio": 1}
+    with av.open(str(clip)) as container:
+        assert float(container.duration / av.time_base) == pytest.approx(9 / 24, abs=0.05)
+
+    media.write_audio(tmp_path / "tone.flac", tone(330, seconds=1.0)[:1], RATE)  # mono, and another length
+    longer = make(
+        root, tmp_path / "c.mp4", sample=None, reference_audio=tmp_path / "tone.flac", adapter=audio
+    )
+    assert media.read_audio(longer)[0].shape[1] == (25 * 4 - 3) * 240
+
+
+def test_what_does_not_go_together(root: Root, canny: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="video needs a clip size"):
+        make(root, tmp_path / "a.mp4", sample="sound", adapter=canny)
+    with pytest.raises(CatalogNotFound, match="no sample canny#ffffff00"):
+        make(root, tmp_path / "a.mp4", sample="canny#ffffff00")
+    with pytest.raises(ConfigError, match="is not a sample ID"):
+        make(root, tmp_path / "a.mp4", sample="canny#' OR 1=1 --")
+    good = GenerateConfig(out=tmp_path / "a.mp4", reference_video=tmp_path / "r.mp4")
+    for change, says in (
+        ({"out": Path("a.avi")}, "must end in .mp4"),
+        ({"sample": "canny"}, "needs --root"),
+        ({"reference_video": None}, "no reference"),
+        ({"steps": 0}, "steps must be at least 1"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            dataclasses.replace(good, **change)
