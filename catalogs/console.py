@@ -56,7 +56,7 @@ def emit(rows: Sequence[dict[str, Any]], style: str | None = None) -> None:
         table.add_column(column, justify="right" if numeric else "left", overflow="fold", no_wrap=wide)
     for row in rows:
         table.add_row(*[_short(row.get(column)) for column in columns], style=None)
-    Console(width=10_000 if wide else None, highlight=False, markup=False).print(table)
+    Console(width=10_000 if wide else None, highlight=False, markup=False, emoji=False).print(table)
 
 
 @contextlib.contextmanager

@@ -44,7 +44,8 @@ def contact_sheet(root: Root, rows: Sequence[Row], path: str | Path, *, title: s
     blocks = [_block(root, row) for row in shown]
     total = len(rows) if total is None else total
     count = f"{total} sample{'s' * (total != 1)}"
-    note = count if total <= len(shown) else f"{count}; the first {len(shown)} are shown, {total - len(shown)} left out"
+    left = total - len(shown)
+    note = f"{count}; the first {len(shown)} are shown, {left} left out" if left > 0 else count
     sheet = Image.new("RGB", (_WIDTH, 76 + sum(block.height for block in blocks)), _PAPER)
     draw = ImageDraw.Draw(sheet)
     draw.text((_PAD, 22), _fit(title or "samples", 22, _WIDTH // 2), _INK, _font(22))
@@ -84,7 +85,8 @@ def _strips(root: Root, row: Row) -> list[Image.Image]:
             strips.append(draw(root, row, column, side))
         except AvcontrolError as error:
             strip = Image.new("RGB", (_STRIP, _WAVE), "#3a1518")
-            ImageDraw.Draw(strip).text((10, 11), _fit(f"{side}: {error.message}", 14, _STRIP - 20), "#ff8f8f", _font(14))
+            text = _fit(f"{side}: {error.message}", 14, _STRIP - 20)
+            ImageDraw.Draw(strip).text((10, 11), text, "#ff8f8f", _font(14))
             strips.append(strip)
     return strips
 
@@ -128,8 +130,8 @@ def _label(row: Row) -> Image.Image:
     for n, line in enumerate(lines):
         draw.text((0, 54 + 20 * n), line, _INK if caption else _DIM, _font(15))
     for n, (name, value) in enumerate(list(describe.figures(row).items())[:6]):
-        text = f"{name} {describe.figure(value)}"
-        draw.text((n % 2 * _LABEL // 2, 64 + 20 * len(lines) + 18 * (n // 2)), _fit(text, 13, _LABEL // 2 - 6), _DIM, _font(13))
+        at = (n % 2 * _LABEL // 2, 64 + 20 * len(lines) + 18 * (n // 2))
+        draw.text(at, _fit(f"{name} {describe.figure(value)}", 13, _LABEL // 2 - 6), _DIM, _font(13))
     return label
 
 
@@ -141,7 +143,8 @@ def _tag(draw: Any, at: tuple[int, int], text: str, colour: str) -> None:
 
 def _wrapped(text: str, size: int, lines: int) -> list[str]:
     """At most so many lines of the label's width; what does not fit ends in an ellipsis."""
-    done, line = [], ""
+    done: list[str] = []
+    line = ""
     words = text.split()
     for n, word in enumerate(words):
         longer = f"{line} {word}".strip()

@@ -40,7 +40,9 @@ def where(row: Row) -> str:
 
 def fps(row: Row) -> Fraction:
     """Frames per second; 24 for a row without pictures, whose time is only shown in frames."""
-    return Fraction(row["fps_num"], row["fps_den"]) if row.get("fps_num") and row.get("fps_den") else Fraction(24)
+    if row.get("fps_num") and row.get("fps_den"):
+        return Fraction(row["fps_num"], row["fps_den"])
+    return Fraction(24)
 
 
 def frame_count(row: Row) -> int:
@@ -48,12 +50,12 @@ def frame_count(row: Row) -> int:
     if row.get("frames"):
         return int(row["frames"])
     if row.get("audio_samples") and row.get("sample_rate"):
-        return max(1, round(row["audio_samples"] / row["sample_rate"] * fps(row)))
+        return max(1, round(Fraction(row["audio_samples"], row["sample_rate"]) * fps(row)))
     return 1
 
 
 def files(row: Row) -> dict[str, str]:
-    """Every file of a row by what it is: the media columns, then ``signal NAME``; paths relative to the root."""
+    """Every file of a row by what it is: media columns, then ``signal NAME``; paths relative to the root."""
     found = {column: row[column] for column in MEDIA if row.get(column)}
     return found | {f"signal {signal['name']}": signal["path"] for signal in row.get("signals") or []
                     if signal and signal.get("path")}

@@ -1,14 +1,14 @@
 """Every error this project raises on purpose, one tree.
 
-    AvcontrolError                 message + what to do next; the command line prints both in one line, exit 2
+    AvcontrolError                 message + what to do next
     ├── ConfigError                bad option, unknown key in a TOML file, bad resolution, unknown modality
     ├── InputError                 nothing usable at --input (missing folder, empty folder)
-    ├── SourceError                one source or clip cannot become a sample; the runner turns it into a reject
+    ├── SourceError                a source or clip cannot become a sample; the runner makes it a reject
     │   ├── UnreadableSource       not a video, zero-byte, truncated before the first frame
     │   ├── UnsupportedCodec       a stream no decoder here can open
     │   └── UnusableClip           too short, static, black, crosses a cut, fails a modality's check
     ├── CatalogError               about a catalog
-    │   ├── CatalogNotFound        no such catalog, version or sample (the message lists those that exist)
+    │   ├── CatalogNotFound        no such catalog, version or sample (the message lists those there are)
     │   ├── BadQuery               the WHERE part does not parse or names an unknown column
     │   └── BrokenCatalog          missing media, corrupt file, unknown schema version
     ├── UnsafePath                 a path that leaves the root, or is absolute where it must not be
@@ -18,6 +18,8 @@
     │   ├── WorkerCrashed
     │   └── WorkerTimeout
     └── TrainingError              missing encodings, foreign adapter file, loss not finite
+
+The command line prints message and hint in one line and exits with 2.
 """
 
 from __future__ import annotations

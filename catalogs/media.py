@@ -66,12 +66,13 @@ def audio(root: Root, relative: str) -> tuple[NDArray[np.float32], int]:
     with _broken_if_unreadable(relative), av.open(str(path)) as container:
         stream = container.streams.audio[0]
         stereo = av.AudioResampler(format="fltp", layout="stereo", rate=stream.rate)
-        pieces = [piece.to_ndarray() for frame in (*container.decode(stream), None) for piece in stereo.resample(frame)]
+        pieces = [piece.to_ndarray() for frame in (*container.decode(stream), None)
+                  for piece in stereo.resample(frame)]
         return np.ascontiguousarray(np.concatenate(pieces, axis=1).T), int(stream.rate)
 
 
 def peaks(samples: NDArray[np.float32], bins: int) -> NDArray[np.float32]:
-    """The greatest magnitude in each of ``bins`` equal parts of [n, 2] samples, over that of all: [bins], 0 to 1."""
+    """The greatest magnitude in each of ``bins`` equal parts of [n, 2] samples: [bins], 1 the greatest of all."""
     loud = np.abs(samples).max(axis=1) if len(samples) else np.zeros(1, np.float32)
     starts = np.linspace(0, len(loud), bins, endpoint=False).astype(int)
     return (np.maximum.reduceat(loud, starts) / max(float(loud.max()), 1e-9)).astype(np.float32)
@@ -94,7 +95,8 @@ def _decoded(root: Root, relative: str) -> Iterator[av.VideoFrame]:
 
 
 def _rgb(frame: av.VideoFrame) -> RGB:
-    return frame.to_ndarray(format="rgb24")
+    pixels: RGB = frame.to_ndarray(format="rgb24")
+    return pixels
 
 
 @contextlib.contextmanager

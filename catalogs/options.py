@@ -41,8 +41,8 @@ def setting(help: str, default: Any = dataclasses.MISSING, *, flag: str = "", ar
 def options(config: type) -> Callable[[F], F]:
     """Give a click command an option for each field of ``config``, and ``--config FILE.toml``; it gets one instance.
 
-    Values come from the command line, then the TOML file, then the defaults. A key in the file that is no field is an
-    error.
+    Values come from the command line, then the environment, then the TOML file, then the defaults. A key in the file
+    that is no field is an error.
     """
     hints = typing.get_type_hints(config)
 
@@ -112,13 +112,15 @@ def _read_toml(config: type, context: click.Context, parameter: click.Parameter,
     if file is None:
         return
     try:
-        said = tomllib.loads(file.read_text())
+        with file.open("rb") as handle:
+            said = tomllib.load(handle)
     except OSError as error:
         raise ConfigError(f"cannot read {file}: {error.strerror}") from None
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # TOML's own, or not UTF-8
         raise ConfigError(f"{file} is not TOML: {error}") from None
     names = {field.metadata.get("flag") or field.name: field for field in dataclasses.fields(config)}
     names |= {field.name: field for field in dataclasses.fields(config)}
+    hints = typing.get_type_hints(config)
     defaults: dict[str, Any] = {}
     for key, value in said.items():
         field = names.get(key.replace("-", "_"))
@@ -126,8 +128,18 @@ def _read_toml(config: type, context: click.Context, parameter: click.Parameter,
             near = difflib.get_close_matches(key, names, n=1)
             guess = f"Did you mean {near[0]}?" if near else f"It knows: {', '.join(sorted(names))}."
             raise ConfigError(f"unknown key {key!r} in {file}", guess)
+        _check_toml(file, key, value, hints[field.name])
         defaults[field.name] = [f"{k}={v}" for k, v in value.items()] if isinstance(value, dict) else value
     context.default_map = {**defaults, **(context.default_map or {})}
+
+
+def _check_toml(file: Path, key: str, value: Any, hint: Any) -> None:
+    """Refuse what click would take for something else: a table, a list, or true and false for a number or text."""
+    wanted = "a table" if _is_pairs(hint) else "true or false" if hint is bool else "a single value"
+    found = ("a table" if isinstance(value, dict) else "a list" if isinstance(value, list)
+             else "true or false" if isinstance(value, bool) else "a single value")
+    if found != wanted:
+        raise ConfigError(f"{key} in {file} must be {wanted}, not {found}")
 
 
 def _complete_catalog(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -13,11 +14,16 @@ import duckdb
 import pyarrow as pa
 from pyarrow import fs
 
-from catalogs.errors import BadQuery, BrokenCatalog, CatalogNotFound
+from catalogs.errors import BadQuery, BrokenCatalog, CatalogNotFound, ConfigError
 from catalogs.ids import CatalogID
 from catalogs.root import Root
 from catalogs.store import Table
 
+_EXAMPLE = "WHERE is an SQL condition, e.g. 'canny@3?quality>0.5'."
+_LITERAL = re.compile(r"'(?:[^']|'')*'")
+_CHANGING = re.compile(r"\b(?:(?:random|setseed|uuid(?:v4|v7)?|gen_random_uuid|now|today|get_current_\w+|"
+                       r"transaction_timestamp|nextval)\s*\(|(?:current_date|current_time|current_timestamp|"
+                       r"localtime|localtimestamp)\b)", re.IGNORECASE)
 _KEYS = {"samples": ("sample_id", "unit_id"), "rejects": ("reject_id",), "ledger": ("ledger_id",)}
 
 
@@ -27,7 +33,10 @@ def table_of(root: Root, name: str, kind: str = "samples", *, create: pa.Schema 
 
     Raises:
         CatalogNotFound: No such catalog or version; the message lists those that exist.
+        ConfigError: The name is none that a catalog ID could hold.
     """
+    if str(CatalogID.parse(name).name) != name:
+        raise ConfigError(f"{name!r} is not a catalog's name", "Use letters, digits, '.', '_' and '-'.")
     try:
         return Table.open(root, f"catalogs/{name}/{kind}", key=_KEYS[kind], create=create, version=version)
     except CatalogNotFound:
@@ -37,7 +46,7 @@ def table_of(root: Root, name: str, kind: str = "samples", *, create: pa.Schema 
             raise CatalogNotFound(f"catalog {name} has no version {version}",
                                   f"It has versions 0 to {latest}; {name}@{latest} is the newest.") from None
         near = difflib.get_close_matches(name, known, n=1)
-        listed = f"There are: {', '.join(known)}." if known else "This root has no catalogs yet; `avcontrol build` makes one."
+        listed = f"There are: {', '.join(known)}." if known else "`avcontrol build` makes the first one."
         guess = f"Did you mean {near[0]}? " if near else ""
         raise CatalogNotFound(f"no catalog {name!r} under {root.uri}", guess + listed) from None
 
@@ -75,9 +84,27 @@ def select(root: Root, catalog: str | CatalogID, columns: Sequence[str] | None =
     parsed = catalog if isinstance(catalog, CatalogID) else CatalogID.parse(catalog)
     table = table_of(root, parsed.name, kind, version=parsed.version)
     chosen = ", ".join(_quoted(name, table.schema) for name in columns) if columns else "*"
-    where = f" WHERE ({parsed.where})" if parsed.where else ""
     tail = f" ORDER BY {', '.join(table.key)}" + (f" LIMIT {int(limit)}" if limit is not None else "")
-    return run_sql(table, f"SELECT {chosen} FROM rows{where}{tail}")
+    return run_sql(table, f"SELECT {chosen} FROM rows{condition(parsed)}{tail}")
+
+
+def condition(catalog: CatalogID) -> str:
+    """The WHERE clause of a catalog ID, "" if it has none.
+
+    Raises:
+        BadQuery: It is not one SQL condition, or its answer would change from call to call.
+    """
+    if not catalog.where:
+        return ""
+    try:
+        duckdb.SQLExpression(catalog.where)
+    except duckdb.Error as error:
+        raise BadQuery(_first_line(error), _EXAMPLE) from None
+    changing = _CHANGING.search(_LITERAL.sub("''", catalog.where))
+    if changing:
+        raise BadQuery(f"{changing[0].strip('( ')} changes from call to call, but a catalog ID selects the same "
+                       "rows forever", _EXAMPLE)
+    return f" WHERE ({catalog.where}\n)"  # the line break ends a comment
 
 
 def run_sql(table: Table, sql: str) -> pa.Table:
@@ -91,36 +118,46 @@ def run_sql(table: Table, sql: str) -> pa.Table:
             return connection.sql(sql).to_arrow_table()
         except duckdb.BinderException as error:
             named = re.search(r'column "([^"]+)" not found', str(error))
-            near = difflib.get_close_matches(named[1], table.schema.names, n=1) if named else []
-            raise BadQuery(f"unknown column {named[1]!r}" if named else _first_line(error),
-                           f"Did you mean {near[0]}?" if near else
-                           f"Columns: {', '.join(table.schema.names)}.") from None
-        except (duckdb.ParserException, duckdb.CatalogException, duckdb.ConversionException,
-                duckdb.PermissionException) as error:
-            raise BadQuery(_first_line(error), "WHERE is an SQL condition, e.g. 'canny@3?quality>0.5'.") from None
-        except (duckdb.Error, OSError, pa.ArrowInvalid) as error:
-            raise BrokenCatalog(f"{table.name} cannot be read: {_first_line(error)}",
-                                "`avcontrol catalog validate` names what is lost.") from None
+            if not named:
+                raise BadQuery(_first_line(error), _EXAMPLE) from None
+            raise _unknown_column(named[1], table.schema) from None
+        except (duckdb.IOException, OSError, pa.ArrowInvalid) as error:
+            raise _unreadable(table, error) from None
+        except duckdb.Error as error:
+            # What the rows' own reader says comes back as an input error of the scan.
+            if "arrow_scan" in str(error) or "get_next failed" in str(error):
+                raise _unreadable(table, error) from None
+            raise BadQuery(_first_line(error), _EXAMPLE) from None
 
 
 def sample(root: Root, sample_id: str, name: str | None = None) -> tuple[CatalogID, dict[str, Any]]:
     """Find a sample by its ID, or a unique start of it, in one catalog or in all of them.
 
+    Args:
+        root: Where the catalogs lie.
+        sample_id: The ID or its start.
+        name: Catalog ID to look into; None means every catalog at its newest version.
+
     Raises:
         CatalogNotFound: None, or more than one, begins with that.
     """
-    prefix = sample_id.replace("'", "''").replace("%", "").replace("_", "")
+    start = sample_id.replace("'", "''")
     found: list[tuple[CatalogID, dict[str, Any]]] = []
     for catalog in [name] if name else names(root):
-        view = CatalogID(name=catalog, where=f"starts_with(sample_id, '{prefix}')")
-        pinned = pin(root, str(view))
-        found += [(pinned, row) for row in select(root, pinned, limit=2).to_pylist()]
+        pinned = pin(root, catalog)
+        both = f"({pinned.where}\n) AND " if pinned.where else ""
+        view = replace(pinned, where=f"{both}starts_with(sample_id, '{start}')")
+        rows = select(root, view, limit=50).to_pylist()
+        # Equal sources at two places give rows of one ID: any of them tells the story.
+        found += [(pinned, row) for row in {row["sample_id"]: row for row in rows}.values()]
     if len(found) == 1:
         return found[0]
-    listed = ", ".join(row["sample_id"] for _, row in found)
+    if not found:
+        raise CatalogNotFound(f"no sample begins with {sample_id!r}",
+                              "`avcontrol catalog query NAME --columns sample_id` lists those that exist.")
+    listed = ", ".join(f"{row['sample_id']} in {pinned.name}" for pinned, row in found[:6])
     raise CatalogNotFound(f"{len(found)} samples begin with {sample_id!r}",
-                          f"Give more of the ID: {listed}." if found else
-                          "`avcontrol catalog query NAME --columns sample_id` lists those that exist.")
+                          f"Give more of the ID, or its catalog: {listed}.")
 
 
 def manifest_hash(sample_ids: Iterable[str]) -> str:
@@ -130,10 +167,19 @@ def manifest_hash(sample_ids: Iterable[str]) -> str:
 
 def _quoted(name: str, schema: pa.Schema) -> str:
     if name not in schema.names:
-        near = difflib.get_close_matches(name, schema.names, n=1)
-        raise BadQuery(f"unknown column {name!r}", f"Did you mean {near[0]}?" if near else
-                       f"Columns: {', '.join(schema.names)}.")
+        raise _unknown_column(name, schema)
     return '"' + name.replace('"', '""') + '"'
+
+
+def _unknown_column(name: str, schema: pa.Schema) -> BadQuery:
+    near = difflib.get_close_matches(name, schema.names, n=1)
+    return BadQuery(f"unknown column {name!r}",
+                    f"Did you mean {near[0]}?" if near else f"Columns: {', '.join(schema.names)}.")
+
+
+def _unreadable(table: Table, error: Exception) -> BrokenCatalog:
+    return BrokenCatalog(f"{table.name} cannot be read: {_first_line(error)}",
+                         "`avcontrol catalog validate` names what is lost.")
 
 
 def _first_line(error: Exception) -> str:

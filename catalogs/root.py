@@ -4,6 +4,8 @@
     ROOT/sources, ROOT/encodings                  Delta tables shared by all catalogs
     ROOT/{media,signals,latents}/ab/abcdef….ext   content-addressed files
     ROOT/memo/ab/abcdef…                          key -> content address (what was already made)
+
+Nothing outside a root is ever read or written through it.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from urllib.parse import urlparse
+from urllib.parse import unquote, urlparse
 
 from pyarrow import fs
 
@@ -54,7 +56,7 @@ class Root:
         """
         scheme = urlparse(uri).scheme
         if scheme in ("", "file"):
-            folder = Path(urlparse(uri).path if scheme else uri).expanduser().resolve()
+            folder = Path(unquote(urlparse(uri).path) if scheme else uri).expanduser().resolve()
             if create:
                 with storage_errors(folder):
                     folder.mkdir(parents=True, exist_ok=True)
@@ -68,7 +70,7 @@ class Root:
             filesystem, base = fs.FileSystem.from_uri(uri)
         except (ValueError, OSError) as error:
             raise ConfigError(f"cannot open root {uri}: {error}") from None
-        return cls(uri=uri.rstrip("/"), filesystem=filesystem, base=base, folder=None)
+        return cls(uri=uri.rstrip("/"), filesystem=filesystem, base=base.rstrip("/"), folder=None)
 
     def table_uri(self, name: str) -> str:
         """URI of the Delta table at ``name`` (a relative path such as ``catalogs/canny/samples``)."""
@@ -116,14 +118,14 @@ class Root:
         return target
 
     def scratch(self, suffix: str) -> Path:
-        """A fresh local path to write a file at before :meth:`put`; on the root's own disk where it has one."""
+        """A fresh local path to write a file at before :meth:`put`; on the root's disk where it has one."""
         folder = self.folder / ".tmp" if self.folder is not None else _cache_folder()
         with storage_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
         return folder / f"{uuid.uuid4().hex}{suffix}"
 
     def put(self, file: Path, kind: str) -> str:
-        """Move a finished local file to its content address: fsync, then rename. Returns its relative path."""
+        """Move a finished local file to its content address: fsync, rename. Returns its relative path."""
         with storage_errors(file):
             digest = file_sha256(file)
             relative = f"{kind}/{digest[:2]}/{digest}{file.suffix}"
@@ -137,7 +139,8 @@ class Root:
                     os.fsync(handle.fileno())
                 file.rename(target)
             else:
-                with file.open("rb") as source, self.filesystem.open_output_stream(self.path(relative)) as sink:
+                path = self.path(relative)
+                with file.open("rb") as source, self.filesystem.open_output_stream(path) as sink:
                     shutil.copyfileobj(source, sink)
                 file.unlink()
         return relative
@@ -162,7 +165,10 @@ class Root:
                 value = source.read().decode()
         except FileNotFoundError:
             return None
-        return value if self.exists(value) else None
+        try:
+            return value if self.exists(value) else None
+        except UnsafePath:  # a torn memo: what it was for is made again
+            return None
 
     def sweep(self) -> None:
         """Remove scratch files that a killed build left more than a day ago."""
@@ -204,8 +210,7 @@ def storage_errors(place: Path | str) -> Iterator[None]:
         said = str(error).lower()
         if error.errno in (errno.ENOSPC, errno.EDQUOT) or "no space left" in said:
             raise StorageError(f"disk full while writing {place}",
-                               "Free some space and start the same command again: it goes on where it stopped."
-                               ) from error
+                               "Free some space and start the same command again: it goes on.") from error
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM) or "read-only" in said:
             raise StorageError(f"cannot write to {place}: {error.strerror or error}",
                                "Give --root a folder you may write to.") from error

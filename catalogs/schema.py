@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 SCHEMA_VERSION = 1
-TICKS_PER_SECOND = 705_600_000  # the unit of spans; frames and samples of the usual rates fall on whole ticks
+TICKS_PER_SECOND = 705_600_000  # spans are in ticks: frames and samples of usual rates are whole ticks
 
 _text, _int, _long, _float = pa.string(), pa.int32(), pa.int64(), pa.float64()
 
@@ -19,13 +19,15 @@ SAMPLES = pa.schema([
     ("sample_rate", _int), ("audio_samples", _long), ("reference_downscale", _int), ("steps", _int),
     # identity: sample_id is the hash of these
     ("source_sha256", _text), ("span_start", _long), ("span_end", _long), ("timeline", _text),
-    ("estimator", _text), ("estimator_weights", _text), ("params", _text), ("code_version", _text), ("seed", _long),
+    ("estimator", _text), ("estimator_weights", _text), ("params", _text), ("code_version", _text),
+    ("seed", _long),
     # provenance
     ("source_uri", _text), ("source_license", _text), ("source_attribution", _text),
     ("estimator_license", _text), ("commercial_ok", pa.bool_()),
     ("decoder", _text), ("decoder_reason", _text), ("made_with", _text),
     # figures to select by
-    ("quality", _float), ("motion", _float), ("brightness", _float), ("sharpness", _float), ("av_offset_ms", _float),
+    ("quality", _float), ("motion", _float), ("brightness", _float), ("sharpness", _float),
+    ("av_offset_ms", _float),
     # book-keeping
     ("unit_id", _text), ("run_id", _text), ("schema_version", _int),
 ])

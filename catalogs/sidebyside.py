@@ -61,7 +61,8 @@ def _write(film: Any, pictures: Iterator[RGB], fps: Fraction, sound: tuple[Any, 
             samples, rate = sound
             start, end = round(n * rate / fps), round((n + 1) * rate / fps)
             if len(piece := samples[start:end]):
-                tone = av.AudioFrame.from_ndarray(np.ascontiguousarray(piece.T), format="fltp", layout="stereo")
+                planes = np.ascontiguousarray(piece.T)
+                tone = av.AudioFrame.from_ndarray(planes, format="fltp", layout="stereo")
                 tone.sample_rate, tone.pts, tone.time_base = rate, start, Fraction(1, rate)
                 film.mux(voice.encode(tone))
     film.mux(video.encode(None))

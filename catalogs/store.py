@@ -42,7 +42,7 @@ class Table:
     @classmethod
     def open(cls, root: Root, name: str, *, key: tuple[str, ...], create: pa.Schema | None = None,
              version: int | None = None) -> Table:
-        """Open a table, or create it with the schema ``create``; columns it lacks are added on the first append.
+        """Open a table, or create it with the schema ``create``; columns it lacks are added when appending.
 
         Raises:
             CatalogNotFound: It does not exist (or not in that version) and ``create`` is not given.
@@ -59,7 +59,7 @@ class Table:
                                           configuration={"avcontrol.schema": str(SCHEMA_VERSION)},
                                           raise_if_key_not_exists=False)
                 delta = DeltaTable(uri)
-        except DeltaError as error:
+        except (DeltaError, OverflowError) as error:
             if version is not None:
                 raise CatalogNotFound(f"no version {version} of {name}: {error}") from None
             raise BrokenCatalog(f"table {name} under {root.uri} cannot be read: {error}") from None
@@ -67,7 +67,8 @@ class Table:
             raise StorageError(f"cannot reach {uri}: {error}") from error
         written = int(delta.metadata().configuration.get("avcontrol.schema", SCHEMA_VERSION))
         if written > SCHEMA_VERSION:
-            raise BrokenCatalog(f"{name} has schema version {written}; this release knows up to {SCHEMA_VERSION}",
+            raise BrokenCatalog(f"{name} has schema version {written}; this release knows up to "
+                                f"{SCHEMA_VERSION}",
                                 "Install a newer avcontrol.")
         return cls(root, name, key, delta)
 
@@ -120,8 +121,8 @@ class Table:
             self._files = files
         return self._keys
 
-    def append_new(self, rows: Iterable[Mapping[str, Any]], run: Mapping[str, str], schema: pa.Schema | None = None
-                   ) -> int:
+    def append_new(self, rows: Iterable[Mapping[str, Any]], run: Mapping[str, str],
+                   schema: pa.Schema | None = None) -> int:
         """Append the rows whose key the table does not hold yet, as one commit; returns how many.
 
         Args:
@@ -140,30 +141,55 @@ class Table:
             try:
                 with storage_errors(self.root.table_uri(self.name)):
                     write_deltalake(self._delta, data, mode="append", schema_mode="merge",
-                                    commit_properties=CommitProperties(custom_metadata=dict(run), max_commit_retries=0))
+                                    commit_properties=_once(run))
                 return len(fresh)
             except CommitFailedError:
-                time.sleep(random.uniform(0, min(0.02 * 2**attempt, 1.0)))
-        raise StorageError(f"could not commit to {self.name} in {_ATTEMPTS} attempts", "Are too many builds writing to it?")
+                _back_off(attempt)
+        raise self._crowded()
 
     def delete(self, column: str, values: Iterable[str], run: Mapping[str, str]) -> int:
-        """Delete the rows whose ``column`` is one of ``values``; earlier versions keep them. Returns how many."""
+        """Delete the rows whose ``column`` is one of ``values``; earlier versions keep them.
+
+        Returns:
+            How many rows.
+
+        Raises:
+            StorageError: The table cannot be written.
+        """
         todo, removed = sorted(set(values)), 0
         for start in range(0, len(todo), _DELETE_CHUNK):
-            quoted = ", ".join("'" + value.replace("'", "''") + "'" for value in todo[start:start + _DELETE_CHUNK])
-            for attempt in range(_ATTEMPTS):
-                self.refresh()
-                try:
-                    metrics = self._delta.delete(
-                        f"{column} IN ({quoted})",
-                        commit_properties=CommitProperties(custom_metadata=dict(run), max_commit_retries=0))
-                    removed += int(metrics["num_deleted_rows"] or 0)
-                    break
-                except CommitFailedError:
-                    time.sleep(random.uniform(0, min(0.02 * 2**attempt, 1.0)))
+            chunk = todo[start:start + _DELETE_CHUNK]
+            quoted = ", ".join("'" + value.replace("'", "''") + "'" for value in chunk)
+            removed += self._delete_where(f"{column} IN ({quoted})", run)
         return removed
+
+    def _delete_where(self, condition: str, run: Mapping[str, str]) -> int:
+        for attempt in range(_ATTEMPTS):
+            self.refresh()
+            try:
+                with storage_errors(self.root.table_uri(self.name)):
+                    metrics = self._delta.delete(condition, commit_properties=_once(run))
+                return int(metrics["num_deleted_rows"] or 0)
+            except CommitFailedError:
+                _back_off(attempt)
+        raise self._crowded()
+
+    def _crowded(self) -> StorageError:
+        return StorageError(f"could not commit to {self.name} in {_ATTEMPTS} attempts",
+                            "Are too many builds writing to it?")
 
     def _inner(self, uri: str) -> str:
         """A data file's path within the root's filesystem."""
         relative = uri.removeprefix("file://")
-        return relative if self.root.folder is not None else f"{self.root.base}{relative.removeprefix(self.root.uri)}"
+        if self.root.folder is not None:
+            return relative
+        return f"{self.root.base}{relative.removeprefix(self.root.uri)}"
+
+
+def _once(run: Mapping[str, str]) -> CommitProperties:
+    """A commit that fails when another one came first."""
+    return CommitProperties(custom_metadata=dict(run), max_commit_retries=0)
+
+
+def _back_off(attempt: int) -> None:
+    time.sleep(random.uniform(0, min(0.02 * 2**attempt, 1.0)))

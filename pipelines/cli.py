@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import click
 
+from catalogs.errors import BrokenCatalog
 from catalogs.options import options
 from pipelines.build import BuildConfig
 from pipelines.build import build as run_build
+from pipelines.encoding import EncodeConfig
+from pipelines.encoding import encode as run_encode
 
 
 @click.command("build")
@@ -22,3 +25,16 @@ def build(config: BuildConfig) -> None:
                    f"{report.units} units done, {report.skipped} done before"
                    + (f", {report.replaced} rows replaced" if report.replaced else "")
                    + f" ({report.seconds:.0f} s)")
+
+
+@click.command("encode")
+@options(EncodeConfig)
+def encode(config: EncodeConfig) -> None:
+    """Encode the media and captions of CATALOG for a backbone: latents and prompt embeddings, made once.
+
+    An encoding is keyed by its input and the encoder's weights, so catalogs share what they have in common.
+    """
+    report = run_encode(config)
+    click.echo(f"{config.catalog}: {report.encoded} encodings made, {report.failed} failed, {report.known} there before")
+    if report.failed:
+        raise BrokenCatalog(f"{report.failed} encodings failed; the first: {report.reason}")

@@ -22,7 +22,7 @@ def clips(frames: Iterable[tuple[int, NDArray[np.uint8]]], timeline: Timeline, i
     Args:
         frames: (n, pixels [H, W, 3]) on the constant-rate timeline, n increasing.
         timeline: Gives the clip's length and size.
-        is_cut: Told every frame once, in order; True when a cut lies immediately before it.
+        is_cut: Told every frame that is not held, once and in order; True when a cut lies immediately before it.
 
     Yields:
         (n of the first frame, ``timeline.frames`` pictures of the timeline's size).
@@ -31,10 +31,9 @@ def clips(frames: Iterable[tuple[int, NDArray[np.uint8]]], timeline: Timeline, i
     before: NDArray[np.uint8] | None = None
     for n, pixels in frames:
         repeated = pixels is before  # a held frame is the same array: it is neither a cut nor fitted again
-        if gathered and (n != first + len(gathered) or (not repeated and is_cut(n, pixels))):
+        cut = not repeated and is_cut(n, pixels)
+        if cut or n != first + len(gathered):
             gathered = []
-        elif not gathered and not repeated:
-            is_cut(n, pixels)
         if not gathered:
             first = n
         gathered.append(gathered[-1] if repeated and gathered else fit(pixels, timeline))

@@ -24,16 +24,13 @@ from training import backbone as model
 COLUMNS = {"video": ("video", "reference_video"), "audio": ("audio", "reference_audio")}
 
 
-def plan(
-    root: Root, catalog: str | CatalogID, backbone: str, kinds: Sequence[str] = ("video", "audio", "text")
-) -> list[dict[str, Any]]:
-    """The encodings that a catalog ID needs and the root does not have.
+def wanted(root: Root, catalog: str | CatalogID, backbone: str) -> list[dict[str, Any]]:
+    """The encodings that a catalog ID needs.
 
     Args:
-        root: Where both lie.
+        root: Where the catalog lies.
         catalog: Its ID.
         backbone: As `training.backbone.locate` takes it.
-        kinds: Which of video, audio and text.
 
     Returns:
         Units for `Encoder`, one for each distinct input, sorted by kind so that an actor loads one model at
@@ -44,17 +41,15 @@ def plan(
         EstimatorUnavailable: The backbone is not here.
     """
     path = model.locate(backbone)
-    columns = [column for pair in COLUMNS.values() for column in pair]
-    rows = select(root, catalog, columns=["caption", *columns])
-    wanted: dict[str, set[str]] = {kind: set() for kind in kinds}
-    for kind in kinds:
-        for column in COLUMNS.get(kind, ()):
-            wanted[kind].update(value for value in rows[column].to_pylist() if value)
-    if "text" in wanted:
-        wanted["text"].update(caption or "" for caption in rows["caption"].to_pylist())
+    rows = select(root, catalog, columns=["caption", *(column for pair in COLUMNS.values() for column in pair)])
+    inputs = {
+        kind: {value for column in columns for value in rows[column].to_pylist() if value}
+        for kind, columns in COLUMNS.items()
+    }
+    inputs["text"] = {caption or "" for caption in rows["caption"].to_pylist()}
     units = []
-    for kind, inputs in wanted.items():
-        if inputs:
+    for kind, sources in inputs.items():
+        if sources:
             encoder = model.encoder_hash(path, kind)
             units += [
                 {
@@ -64,8 +59,13 @@ def plan(
                     "encoder": encoder,
                     "backbone": backbone,
                 }
-                for source in sorted(inputs)
+                for source in sorted(sources)
             ]
+    return units
+
+
+def missing(root: Root, units: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those of ``units`` that the root's `encodings` table does not have."""
     known = _known(root, sorted({unit["encoder"] for unit in units}))
     return [unit for unit in units if unit["encoding_id"] not in known]
 

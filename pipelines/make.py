@@ -104,7 +104,7 @@ def _sample(root: Root, modality: Modality, recipe: Recipe, clip: Clip, unit: Ma
     Raises:
         UnusableClip: Refused by the selection or by the modality.
     """
-    measures = selection.measure(clip.frames)
+    measures = selection.measure(list(clip.frames))
     selection.check(measures, selection.Selection(**json.loads(recipe.selection)))
     source, timeline = unit["source"], clip.timeline
     params = modality.params(**json.loads(recipe.params))

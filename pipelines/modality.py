@@ -10,9 +10,11 @@ A modality is four plain functions that do not know they run in a pipeline:
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import importlib
+import math
 import pkgutil
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -144,10 +146,10 @@ def _convert(owner: str, key: str, text: str, kind: Any) -> Any:
         if text.lower() in words:
             return words[text.lower()]
     elif kind in (int, float, str):
-        try:
-            return kind(text)
-        except ValueError:
-            pass
+        with contextlib.suppress(ValueError):
+            value = kind(text)
+            if kind is not float or math.isfinite(value):  # what is not finite has no place in an identity
+                return value
     elif typing.get_origin(kind) is typing.Literal and text in typing.get_args(kind):
         return text
     expected = "|".join(map(str, typing.get_args(kind))) or kind.__name__

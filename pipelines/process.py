@@ -20,6 +20,8 @@ from typing import IO, Any
 
 from catalogs.errors import WorkerCrashed, WorkerTimeout
 
+_GRACE_S = 5.0
+
 
 class WorkerProcess:
     """One worker, started when first called and again after it died.
@@ -44,8 +46,12 @@ class WorkerProcess:
     def call(self, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """Send a request and yield its answers as they come, the closing one included.
 
+        A caller that stops listening before the closing answer loses the worker: what it still has to say must not
+        be taken for the next request's answer.
+
         Raises:
-            WorkerCrashed: It died; the message has its exit status and the end of its stderr.
+            WorkerCrashed: It died, or said what is no answer; the message has its exit status and the end of its
+                stderr.
             WorkerTimeout: No answer within ``timeout``; it was killed.
         """
         if self._calls >= self.recycle:
@@ -58,18 +64,15 @@ class WorkerProcess:
             process.stdin.flush()
         except BrokenPipeError:
             raise self._crashed() from None
-        while True:
-            try:
-                line = self._answers.get(timeout=self.timeout)
-            except queue.Empty:
+        closed = False
+        try:
+            while not closed:
+                answer = self._answer()
+                closed = answer["event"] in ("done", "error")
+                yield answer
+        finally:
+            if not closed:
                 self._kill()
-                raise WorkerTimeout(f"no answer from {self.command[-1]} within {self.timeout:g} s; killed") from None
-            if line is None:
-                raise self._crashed()
-            answer: dict[str, Any] = json.loads(line)
-            yield answer
-            if answer["event"] in ("done", "error"):
-                return
 
     def close(self) -> None:
         """Let the worker end by itself; kill it if it does not."""
@@ -78,19 +81,35 @@ class WorkerProcess:
             with contextlib.suppress(OSError):
                 self._process.stdin.close()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(timeout=5)
+                self._process.wait(timeout=_GRACE_S)
             self._kill()
 
     def __del__(self) -> None:
         with contextlib.suppress(Exception):
             self._kill()
 
+    def _answer(self) -> dict[str, Any]:
+        try:
+            line = self._answers.get(timeout=self.timeout)
+        except queue.Empty:
+            raise WorkerTimeout(f"no answer from {self.command[-1]} within {self.timeout:g} s; killed") from None
+        if line is None:
+            raise self._crashed()
+        with contextlib.suppress(ValueError):
+            answer = json.loads(line)
+            if isinstance(answer, dict) and "event" in answer:
+                return answer
+        raise WorkerCrashed(f"{self.command[-1]} said {line.strip()[:80]!r}, which is no answer; killed")
+
     def _start(self) -> subprocess.Popen[str]:
         self._stderr = tempfile.TemporaryFile()
         self._answers, self._calls = queue.Queue(), 0
-        process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr,
-                                   text=True, env=self.environment)
-        if self.memory is not None:
+        try:
+            process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                       stderr=self._stderr, encoding="utf-8", errors="replace", env=self.environment)
+        except OSError as error:
+            raise WorkerCrashed(f"{self.command[0]} cannot be started: {error.strerror}") from None
+        if self.memory is not None and hasattr(resource, "prlimit"):  # macOS has no way to cap another process
             with contextlib.suppress(ProcessLookupError):  # it died at once; the first read says so
                 resource.prlimit(process.pid, resource.RLIMIT_AS, (self.memory, self.memory))
         threading.Thread(target=_pump, args=(process.stdout, self._answers), daemon=True).start()
@@ -99,6 +118,9 @@ class WorkerProcess:
 
     def _crashed(self) -> WorkerCrashed:
         assert self._process is not None and self._stderr is not None
+        with contextlib.suppress(subprocess.TimeoutExpired):  # it may have closed its pipes and live on
+            self._process.wait(timeout=_GRACE_S)
+        self._process.kill()
         status = self._process.wait()
         self._stderr.seek(0, os.SEEK_END)
         self._stderr.seek(max(0, self._stderr.tell() - 2000))

@@ -49,12 +49,12 @@ class Resources:
 
 def start_ray() -> None:
     """Join the cluster that RAY_ADDRESS names (as a submitted job does), or start Ray in this process's name."""
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray's own log files keep the rest
     import ray
 
     if ray.is_initialized():
         return
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
     warnings.filterwarnings("ignore", module="ray")
     address = os.environ.get("RAY_ADDRESS")
     local: dict[str, Any] = {} if address else {"num_cpus": os.cpu_count(), "include_dashboard": False}
@@ -78,10 +78,10 @@ def run(rows: Sequence[Mapping[str, Any]], stage: type, arguments: Mapping[str, 
     """
     if not rows:
         return
+    start_ray()
     import ray
     from ray.data import ActorPoolStrategy, DataContext
 
-    start_ray()
     _quiet(DataContext.get_current())
     available = ray.cluster_resources().get("CPU", 1.0)
     workers = resources.workers or max(1, int(available // max(resources.cpus, 0.01)))

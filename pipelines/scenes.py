@@ -1,13 +1,50 @@
-"""Where a shot ends, found while frames stream by."""
+"""Where a shot ends, found while frames stream by, or by looking at all of them first."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from catalogs.errors import ConfigError
+from pipelines.estimators.shots import transnet_cuts
+
 _ACROSS = 256
+
+
+def cut_test(name: str, look: Callable[[], Iterable[tuple[int, NDArray[np.uint8]]]]
+             ) -> Callable[[int, NDArray[np.uint8]], bool]:
+    """The shot detector called ``name``, for :func:`pipelines.clips.clips`.
+
+    Args:
+        name: ``content``, ``transnet`` (looks at the whole segment first) or ``off``.
+        look: Gives the frames that will be asked about, (n, pixels [H, W, 3]); only ``transnet`` calls it. Small
+            pictures are enough, and a decode of its own, so that full-size frames need not be kept.
+
+    Returns:
+        Told frames in order, says whether a cut lies between the frame it was told last and this one.
+
+    Raises:
+        ConfigError: No such detector.
+        EstimatorUnavailable: Its package is not installed.
+    """
+    if name == "content":
+        return CutDetector().push
+    if name == "off":
+        return lambda n, pixels: False
+    if name != "transnet":
+        raise ConfigError(f"unknown shot detector {name!r}", "There are: content, transnet, off.")
+    cuts, passed = sorted(transnet_cuts(look())), 0
+
+    def is_cut(n: int, pixels: NDArray[np.uint8]) -> bool:
+        nonlocal passed
+        before, passed = passed, bisect_right(cuts, n)
+        return passed > before
+
+    return is_cut
 
 
 class CutDetector:

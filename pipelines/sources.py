@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import glob
 import json
+import logging
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import urlparse
+from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 import pyarrow.dataset as pads
@@ -25,6 +27,8 @@ from pipelines.identity import digest
 
 SUFFIXES = frozenset(".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .m2ts .mts .mxf .flv .wmv .ogv .3gp .y4m".split())
 _PATH_COLUMNS = ("video", "uri", "path")
+_OURS = frozenset("catalogs encodings latents media memo signals sources .tmp".split())
+log = logging.getLogger("avcontrol")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,32 +60,38 @@ def list_sources(inputs: str, *, limit: int | None = None, media_root: str | Non
     """The sources at ``inputs``, sorted by URI.
 
     Args:
-        inputs: A folder (searched through), a glob, one file, a Parquet file, or a URI of a folder or file.
+        inputs: A folder (searched through, but for catalog roots in it), a local glob, one file, a Parquet file, or
+            a URI of a folder or file. What exists is no glob, whatever characters its name has.
         limit: Keep the first so many.
-        media_root: The folder that absolute paths in a Parquet input must lie in; its own folder if not given.
+        media_root: A folder that paths in a Parquet input may lie in besides the table's own.
 
     Raises:
         InputError: Missing, or nothing usable there.
-        UnsafePath: A path in a Parquet input leaves that folder.
+        UnsafePath: A path in a Parquet input leaves these folders.
     """
     filesystem, path = _open(inputs)
-    info = filesystem.get_file_info(path) if not glob.has_magic(path) else None
-    if info is not None and info.type == fs.FileType.NotFound:
-        raise InputError(f"no file or folder at {inputs}", "Give --input a folder of clips, a glob, or a Parquet file.")
-    if info is not None and info.type == fs.FileType.File and path.endswith(".parquet"):
-        found = list(_from_parquet(filesystem, path, media_root))
+    info = filesystem.get_file_info(path)
+    if info.type == fs.FileType.File and path.endswith(".parquet"):
+        found = _from_parquet(filesystem, path, media_root)
+    elif info.type == fs.FileType.File:
+        found = _from_files(filesystem, _with_sidecars(filesystem, info))
+    elif info.type == fs.FileType.Directory:
+        found = _from_files(filesystem, filter(_is_listed, _files(filesystem, path, recursive=True)))
+    elif glob.has_magic(inputs) and isinstance(filesystem, fs.LocalFileSystem):
+        found = _from_files(filesystem, _matching(filesystem, inputs))
     else:
-        found = list(_from_files(filesystem, _listing(filesystem, path, info)))
-    if not found:
+        raise InputError(f"no file or folder at {inputs}",
+                         "Give --input a folder of clips, a local glob, or a Parquet file.")
+    sources = sorted(dict.fromkeys(found), key=lambda source: source.uri)
+    if not sources:
         raise InputError(f"no video files at {inputs}", f"Files ending in {' '.join(sorted(SUFFIXES))} are looked for.")
-    found.sort(key=lambda source: source.uri)
-    return found[:limit]
+    return sources[:limit]
 
 
 def _open(inputs: str) -> tuple[fs.FileSystem, str]:
-    if urlparse(inputs).scheme in ("", "file"):
-        local = urlparse(inputs).path if inputs.startswith("file:") else inputs
-        return fs.LocalFileSystem(), str(Path(local).expanduser().absolute())
+    local = _local(inputs)
+    if local is not None:
+        return fs.LocalFileSystem(), os.path.abspath(os.path.expanduser(local))
     try:
         filesystem, path = fs.FileSystem.from_uri(inputs)
     except (ValueError, OSError) as error:
@@ -89,44 +99,82 @@ def _open(inputs: str) -> tuple[fs.FileSystem, str]:
     return filesystem, path
 
 
-def _listing(filesystem: fs.FileSystem, path: str, info: fs.FileInfo | None) -> list[fs.FileInfo]:
-    """File infos of the media and of all their neighbours, among which sidecars are looked for."""
-    if info is not None and info.type == fs.FileType.File:
-        return [info, *(near for near in _files(filesystem, str(PurePosixPath(path).parent), recursive=False)
-                        if _is_sidecar(near.path) and PurePosixPath(near.path).stem == PurePosixPath(path).stem)]
-    if info is not None:
-        return [near for near in _files(filesystem, path, recursive=True)
-                if _is_media(near.path) or _is_sidecar(near.path)]
-    matched = {str(Path(name)) for name in glob.glob(path, recursive=True)}
-    near = [near for folder in sorted({str(Path(name).parent) for name in matched})
-            for near in _files(filesystem, folder, recursive=False)]
-    return [info for info in near if info.path in matched or _is_sidecar(info.path)]
+def _local(named: str) -> str | None:
+    """The local path that is meant, None for a place elsewhere. A colon alone makes no URI: ``take:2.mp4`` is a file."""
+    if named.startswith("file:"):
+        return unquote(urlsplit(named).path)
+    return None if "://" in named else named
+
+
+def _with_sidecars(filesystem: fs.FileSystem, info: fs.FileInfo) -> list[fs.FileInfo]:
+    path = PurePosixPath(info.path)
+    near = _files(filesystem, str(path.parent), recursive=False)
+    return [info, *(one for one in near if _is_sidecar(one.path) and PurePosixPath(one.path).stem == path.stem)]
+
+
+def _matching(filesystem: fs.FileSystem, pattern: str) -> list[fs.FileInfo]:
+    """Media that the glob matches, and all the sidecars in their folders."""
+    named = glob.glob(os.path.expanduser(_local(pattern) or pattern), recursive=True)
+    matched = {os.path.abspath(name) for name in named}
+    near = [info for folder in sorted({os.path.dirname(name) for name in matched})
+            for info in _files(filesystem, folder, recursive=False)]
+    return [info for info in near if _is_sidecar(info.path) or (info.path in matched and _is_media(info.path))]
 
 
 def _files(filesystem: fs.FileSystem, folder: str, *, recursive: bool) -> list[fs.FileInfo]:
-    selector = fs.FileSelector(folder, recursive=recursive, allow_not_found=True)
-    return [info for info in filesystem.get_file_info(selector) if info.type == fs.FileType.File]
+    try:
+        if isinstance(filesystem, fs.LocalFileSystem):
+            found = filesystem.get_file_info(list(_walk(folder, recursive)))
+        else:
+            found = filesystem.get_file_info(fs.FileSelector(folder, recursive=recursive))
+    except OSError as error:
+        raise InputError(f"cannot list {folder}: {error}") from None
+    return [info for info in found if info.type == fs.FileType.File]
+
+
+def _walk(top: str, recursive: bool) -> Iterator[str]:
+    """Files below a local folder. Links are followed, but no folder is entered twice, nor what a root keeps."""
+    entered = set()
+    for folder, inner, files in os.walk(top, followlinks=True, onerror=lambda error: log.warning("%s", error)):
+        if os.path.realpath(folder) in entered:
+            inner.clear()
+            continue
+        entered.add(os.path.realpath(folder))
+        if os.path.isdir(os.path.join(folder, "sources", "_delta_log")):  # a root: its media were made, not shot
+            inner[:] = [name for name in inner if name not in _OURS]
+        inner[:] = sorted(inner) if recursive else []
+        for path in (os.path.join(folder, name) for name in files):
+            try:
+                path.encode()
+                yield path
+            except UnicodeEncodeError:
+                log.warning("passed over %r: its name is not UTF-8", path)
 
 
 def _from_files(filesystem: fs.FileSystem, infos: Iterable[fs.FileInfo]) -> Iterator[Source]:
     infos = list(infos)
-    sidecars = {info.path for info in infos if _is_sidecar(info.path)}
+    sidecars = {_key(info.path): info.path for info in infos if _is_sidecar(info.path)}
     for info in infos:
-        if info.path not in sidecars:
+        if not _is_sidecar(info.path):
             yield _source(filesystem, info, **_sidecar(filesystem, info.path, sidecars))
 
 
-def _sidecar(filesystem: fs.FileSystem, path: str, sidecars: set[str]) -> dict[str, str]:
-    stem = str(PurePosixPath(path).with_suffix(""))
+def _key(path: str) -> tuple[str, str]:
+    """What a sidecar is found by: its path without the suffix, and the suffix, which may be in capitals."""
+    return str(PurePosixPath(path).with_suffix("")), PurePosixPath(path).suffix.lower()
+
+
+def _sidecar(filesystem: fs.FileSystem, path: str, sidecars: dict[tuple[str, str], str]) -> dict[str, str]:
+    stem, _ = _key(path)
     known: dict[str, str] = {}
-    if f"{stem}.json" in sidecars:
+    if beside := sidecars.get((stem, ".json")):
         try:
-            said = json.loads(_read_text(filesystem, f"{stem}.json"))
+            said = json.loads(_read_text(filesystem, beside))
             known = {key: str(said[key]) for key in ("caption", "license", "attribution") if said.get(key)}
         except (ValueError, AttributeError):
-            raise InputError(f"sidecar {stem}.json is not a JSON object", "Mend it or take it away.") from None
-    if f"{stem}.txt" in sidecars:
-        known["caption"] = _read_text(filesystem, f"{stem}.txt").strip()
+            raise InputError(f"sidecar {beside} is not a JSON object", "Mend it or take it away.") from None
+    if beside := sidecars.get((stem, ".txt")):
+        known["caption"] = _read_text(filesystem, beside).strip()
     return {**known, "caption_source": "sidecar"} if known.get("caption") else known
 
 
@@ -153,14 +201,18 @@ def _from_parquet(filesystem: fs.FileSystem, path: str, media_root: str | None) 
 def _resolve(named: str, filesystem: fs.FileSystem, folder: PurePosixPath, media_root: str | None
              ) -> tuple[fs.FileSystem, str]:
     """Where a path named in a table lies; it cannot leave the table's folder or ``media_root``."""
-    if urlparse(named).scheme not in ("", "file"):
+    local = _local(named)
+    if local is None:
         return _open(named)
-    local = urlparse(named).path if named.startswith("file:") else named
-    if not PurePosixPath(local).is_absolute():
-        local = str(folder / checked(local))
-    allowed = Path(media_root or folder).expanduser().resolve()
-    if isinstance(filesystem, fs.LocalFileSystem) and not Path(local).resolve().is_relative_to(allowed):
-        raise UnsafePath(f"{named} lies outside {allowed}", "Name its folder with --media-root if that is meant.")
+    here = isinstance(filesystem, fs.LocalFileSystem)
+    if not here or (media_root is None and not PurePosixPath(local).is_absolute()):
+        local = checked(local)
+    local = os.path.normpath(folder / local)
+    if here:
+        allowed = [Path(place).expanduser().resolve() for place in (folder, media_root) if place is not None]
+        if not any(Path(local).resolve().is_relative_to(place) for place in allowed):
+            raise UnsafePath(f"{named} lies outside {' and '.join(map(str, allowed))}",
+                             "Name its folder with --media-root if that is meant.")
     return filesystem, local
 
 
@@ -171,11 +223,16 @@ def _source(filesystem: fs.FileSystem, info: fs.FileInfo, **known: Any) -> Sourc
 
 def _read_text(filesystem: fs.FileSystem, path: str) -> str:
     with filesystem.open_input_stream(path) as stream:
-        return str(stream.read().decode("utf-8", "replace"))
+        return str(stream.read().decode("utf-8-sig", "replace"))
+
+
+def _is_listed(info: fs.FileInfo) -> bool:
+    return _is_media(info.path) or _is_sidecar(info.path)
 
 
 def _is_media(path: str) -> bool:
-    return PurePosixPath(path).suffix.lower() in SUFFIXES
+    name = PurePosixPath(path)  # "._x.mp4" is what macOS leaves beside x.mp4 on foreign disks
+    return name.suffix.lower() in SUFFIXES and not name.name.startswith("._")
 
 
 def _is_sidecar(path: str) -> bool:

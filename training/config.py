@@ -3,63 +3,55 @@
 The command line and TOML files are read into these; `help` in a field's metadata is the option's text.
 """
 
-# ruff: noqa: RUF009 (_opt and _need are dataclasses.field with the help text in front)
-
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal, get_args
 
 from catalogs.errors import ConfigError
+from catalogs.options import setting
 
-STREAMS = ("auto", "video", "audio", "joint")
-DTYPES = ("auto", "bf16", "fp32")
+Stream = Literal["auto", "video", "audio", "joint"]
+Dtype = Literal["auto", "bf16", "fp32"]
 DEFAULT_STEPS = 3000
-
-
-def _opt(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
-
-
-def _need(text: str) -> Any:
-    return field(metadata={"help": text})
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """One training run. Equal configurations on one root give the same adapter (on a CPU, bit for bit)."""
 
-    catalog: str = _need("catalog ID, e.g. 'canny@3?quality>0.5'")
-    root: str = _need("folder or URI that holds the catalogs")
-    out: Path = _need("folder for the adapter, checkpoints, samples and logs")
-    backbone: str = _opt("test", "'test', a directory in diffusers' layout, or a hub name")
-    streams: str = _opt("auto", "what is trained: auto (what the catalog has), video, audio or joint")
-    steps: int | None = _opt(None, "optimizer steps; by default what the catalog states, else 3000")
-    batch_size: int = _opt(1, "samples of a forward pass")
-    grad_accum: int = _opt(1, "forward passes of an optimizer step")
-    lr: float = _opt(1e-4, "learning rate after the warm-up")
-    warmup: int = _opt(20, "steps over which the learning rate rises from zero; it then stays")
-    weight_decay: float = _opt(0.0, "AdamW's weight decay")
-    clip_norm: float = _opt(1.0, "largest gradient norm")
-    rank: int = _opt(32, "rank of the adapter")
-    alpha: int = _opt(32, "the adapter's update is scaled by alpha / rank")
-    seed: int = _opt(0, "of the initial weights, the order of samples and all noise")
-    checkpoint_every: int = _opt(250, "steps between checkpoints; the last step always makes one")
-    keep_checkpoints: int = _opt(3, "how many checkpoints stay on the disk")
-    validate_every: int = _opt(500, "steps between validation samples; 0 for none")
-    validate_count: int = _opt(2, "validation samples, the catalog's first rows")
-    validate_steps: int = _opt(20, "denoising steps of a validation sample")
-    gradient_checkpointing: bool = _opt(True, "recompute activations in the backward pass to save memory")
-    dtype: str = _opt("auto", "auto (bf16 on a GPU, fp32 on a CPU), bf16 or fp32")
-    device: str = _opt("auto", "auto, cpu, cuda or cuda:N")
-    resume: bool = _opt(False, "go on from the newest checkpoint in the output folder")
+    catalog: str = setting("Catalog ID, e.g. 'canny@3?quality>0.5'.", argument=True, completes="catalog")
+    root: str = setting("Folder or URI that holds the catalogs.", env="AVCONTROL_ROOT")
+    out: Path = setting("Folder for the adapter, checkpoints, samples and logs.")
+    backbone: str = setting("'test', a directory in diffusers' layout, or a hub name.", "test")
+    streams: Stream = setting("What is trained: auto (what the catalog has), video, audio or joint.", "auto")
+    steps: int | None = setting("Optimizer steps; by default what the catalog states, else 3000.", None)
+    batch_size: int = setting("Samples of a forward pass.", 1)
+    grad_accum: int = setting("Forward passes of an optimizer step.", 1)
+    lr: float = setting("Learning rate after the warm-up.", 1e-4)
+    warmup: int = setting("Steps over which the learning rate rises from zero; it then stays.", 20)
+    weight_decay: float = setting("AdamW's weight decay.", 0.0)
+    clip_norm: float = setting("Largest gradient norm.", 1.0)
+    rank: int = setting("Rank of the adapter.", 32)
+    alpha: int = setting("The adapter's update is scaled by alpha / rank.", 32)
+    seed: int = setting("Of the initial weights, the order of samples and all noise.", 0)
+    checkpoint_every: int = setting("Steps between checkpoints; the last step always makes one.", 250)
+    keep_checkpoints: int = setting("How many checkpoints stay on the disk.", 3)
+    validate_every: int = setting("Steps between validation samples; 0 for none.", 500)
+    validate_count: int = setting("Validation samples, the catalog's first rows.", 2)
+    validate_steps: int = setting("Denoising steps of a validation sample.", 20)
+    gradient_checkpointing: bool = setting("Recompute activations in the backward pass to save memory.", True)
+    dtype: Dtype = setting("Auto (bf16 on a GPU, fp32 on a CPU), bf16 or fp32.", "auto")
+    device: str = setting("Auto, cpu, cuda or cuda:N.", "auto")
+    resume: bool = setting("Go on from the newest checkpoint in the output folder.", False)
 
     def __post_init__(self) -> None:
         """Check every value; raises ConfigError."""
-        _choice("streams", self.streams, STREAMS)
-        _choice("dtype", self.dtype, DTYPES)
+        _choice("streams", self.streams, get_args(Stream))
+        _choice("dtype", self.dtype, get_args(Dtype))
         for name in ("batch_size", "grad_accum", "rank", "alpha", "checkpoint_every", "keep_checkpoints"):
             _at_least(name, getattr(self, name), 1)
         for name in ("warmup", "validate_every", "validate_count", "weight_decay"):
@@ -75,29 +67,29 @@ class TrainConfig:
 class GenerateConfig:
     """One generation: a reference, from a catalog or from files, a prompt, adapters, one clip out."""
 
-    out: Path = _need("the .mp4 to write (an audio adapter without video writes .flac beside it)")
-    backbone: str = _opt("test", "'test', a directory in diffusers' layout, or a hub name")
-    adapter: Path | None = _opt(None, "adapter file (.safetensors); none shows the bare backbone")
-    root: str | None = _opt(None, "folder or URI that holds the catalogs; needed with --sample")
-    sample: str | None = _opt(None, "take reference and prompt from a catalog: canny@3 or canny@3#SAMPLE_ID")
-    reference_video: Path | None = _opt(None, "take the reference from a video file")
-    reference_audio: Path | None = _opt(None, "take the reference from an audio file")
-    prompt: str | None = _opt(None, "the prompt; by default the sample's caption")
-    negative_prompt: str = _opt("", "what guidance steers away from")
-    streams: str = _opt("auto", "auto (what the adapter was trained on), video, audio or joint")
-    resolution: str | None = _opt(None, "WxHxF of the clip; by default the reference's")
-    fps: float | None = _opt(None, "frames a second; by default the reference's")
-    reference_downscale: int | None = _opt(None, "canvas scale 1/s; by default the sample's or the adapter's")
-    steps: int = _opt(30, "denoising steps")
-    guidance: float = _opt(1.0, "classifier-free guidance; 1 is off")
-    seed: int = _opt(0, "of the initial noise; the same seed gives the same clip")
-    dtype: str = _opt("auto", "auto (bf16 on a GPU, fp32 on a CPU), bf16 or fp32")
-    device: str = _opt("auto", "auto, cpu, cuda or cuda:N")
+    out: Path = setting("The .mp4 to write (an audio adapter without video writes .flac beside it).")
+    backbone: str = setting("'test', a directory in diffusers' layout, or a hub name.", "test")
+    adapter: Path | None = setting("Adapter file (.safetensors); none shows the bare backbone.", None)
+    root: str | None = setting("Folder or URI that holds the catalogs; needed with --sample.", None, env="AVCONTROL_ROOT")
+    sample: str | None = setting("Take reference and prompt from a catalog: canny@3 or canny@3#SAMPLE_ID.", None, completes="catalog")
+    reference_video: Path | None = setting("Take the reference from a video file.", None)
+    reference_audio: Path | None = setting("Take the reference from an audio file.", None)
+    prompt: str | None = setting("The prompt; by default the sample's caption.", None)
+    negative_prompt: str = setting("What guidance steers away from.", "")
+    streams: Stream = setting("Auto (what the adapter was trained on), video, audio or joint.", "auto")
+    resolution: str | None = setting("WxHxF of the clip; by default the reference's.", None)
+    fps: float | None = setting("Frames a second; by default the reference's.", None)
+    reference_downscale: int | None = setting("Canvas scale 1/s; by default the sample's or the adapter's.", None)
+    steps: int = setting("Denoising steps.", 30)
+    guidance: float = setting("Classifier-free guidance; 1 is off.", 1.0)
+    seed: int = setting("Of the initial noise; the same seed gives the same clip.", 0)
+    dtype: Dtype = setting("Auto (bf16 on a GPU, fp32 on a CPU), bf16 or fp32.", "auto")
+    device: str = setting("Auto, cpu, cuda or cuda:N.", "auto")
 
     def __post_init__(self) -> None:
         """Check every value; raises ConfigError."""
-        _choice("streams", self.streams, STREAMS)
-        _choice("dtype", self.dtype, DTYPES)
+        _choice("streams", self.streams, get_args(Stream))
+        _choice("dtype", self.dtype, get_args(Dtype))
         _at_least("steps", self.steps, 1)
         if self.sample is not None and self.root is None:
             raise ConfigError("--sample needs --root", "give the folder that holds the catalogs")
@@ -115,7 +107,7 @@ def as_strings(config: TrainConfig) -> dict[str, str | int | float | bool | None
     }
 
 
-def _choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+def _choice(name: str, value: str, allowed: Sequence[str]) -> None:
     if value not in allowed:
         raise ConfigError(f"{name} cannot be {value!r}", f"one of {', '.join(allowed)}")
 

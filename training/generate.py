@@ -150,7 +150,7 @@ def _size(config: GenerateConfig, width: int, height: int, frames: int, scale: i
 
 def _streams(config: GenerateConfig, header: dict[str, str], reference: Reference) -> str:
     has = [name for name in ("video", "audio") if getattr(reference, name) is not None]
-    streams = config.streams
+    streams: str = config.streams
     if streams == "auto":
         streams = header.get("streams") or ("joint" if len(has) == 2 else "".join(has))
     if streams in ("video", "joint") and not reference.size[0]:

@@ -44,7 +44,7 @@ class Params:
 def signal(clip: Clip, params: Params, rng: np.random.Generator) -> Signal:
     """The degradation drawn for this clip, and the seed of its noise."""
     return {
-        "scale": np.exp(rng.uniform(np.log(params.min_scale), np.log(params.max_scale))),
+        "scale": np.array(np.exp(rng.uniform(np.log(params.min_scale), np.log(params.max_scale)))),
         "blur": np.array(rng.uniform(0, params.max_blur)),
         "noise": np.array(rng.uniform(0, params.max_noise)),
         "crf": np.array(rng.integers(params.min_crf, params.max_crf + 1)),

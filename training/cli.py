@@ -1,0 +1,36 @@
+"""The commands ``train`` and ``generate``."""
+
+from __future__ import annotations
+
+import click
+
+from catalogs.options import options
+from training.config import GenerateConfig, TrainConfig
+
+
+@click.command("train")
+@options(TrainConfig)
+def train(config: TrainConfig) -> None:
+    """Train an adapter from CATALOG, a catalog ID such as 'canny@3?quality>0.5'.
+
+    Its media and captions must have been encoded for the backbone: avcontrol encode CATALOG. The default
+    backbone, "test", has the classes of LTX-2 at a tiny size and random weights: it checks the path, not pictures.
+    """
+    from training import progress
+    from training.loop import train as run
+
+    with progress.training() as report:
+        file = run(config, report)
+    click.echo(f"adapter: {file}\nlogs, checkpoints and validation samples: {config.out}")
+
+
+@click.command("generate")
+@options(GenerateConfig)
+def generate(config: GenerateConfig) -> None:
+    """Generate a clip: a reference from a catalog or a file, a prompt, an adapter."""
+    from training import progress
+    from training.generate import generate as run
+
+    with progress.counting("generating", config.steps) as count:
+        file = run(config, count)
+    click.echo(f"clip: {file}")
