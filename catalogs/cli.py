@@ -1,5 +1,6 @@
 """The commands ``avcontrol catalog …``."""
 
+# ruff: noqa: D301  (click wants a real backspace before lines it must not wrap)
 from __future__ import annotations
 
 import functools
@@ -34,7 +35,7 @@ class QueryOptions:
 class PreviewOptions:
     """Options of ``catalog preview``."""
 
-    out: str = setting("FILE.png for a contact sheet, FILE.mp4 for one pair side by side, FOLDER/ for a page.")
+    out: str = setting("FILE.png for a contact sheet, FILE.mp4 for one pair as a film, FOLDER/ for a page.")
     limit: int | None = setting("At most so many samples; 50 on a sheet and 200 on a page by default.", None)
     sample: str = setting("Only the sample whose ID begins so.", "")
 
@@ -72,7 +73,7 @@ def catalog() -> None:
 @with_root
 @listing
 def list_command(root: Root) -> list[dict[str, Any]]:
-    r"""The catalogs of a root: version, samples, rejects, timelines, newest run.
+    """The catalogs of a root: version, samples, rejects, timelines, newest run.
 
     \b
     avcontrol catalog list --root out/
@@ -89,7 +90,7 @@ def list_command(root: Root) -> list[dict[str, Any]]:
 @with_root
 @listing
 def show(root: Root, catalog: CatalogID, versions: bool) -> list[dict[str, Any]]:
-    r"""The columns of a catalog with their ranges, or its versions with the runs that made them.
+    """The columns of a catalog with their ranges, or its versions with the runs that made them.
 
     \b
     avcontrol catalog show canny
@@ -103,11 +104,11 @@ def show(root: Root, catalog: CatalogID, versions: bool) -> list[dict[str, Any]]
 
 @catalog.command()
 @catalog_argument
-@options(QueryOptions)
 @with_root
 @listing
+@options(QueryOptions)
 def query(config: QueryOptions, root: Root, catalog: CatalogID) -> list[dict[str, Any]]:
-    r"""The samples of a catalog ID.
+    """The samples of a catalog ID.
 
     \b
     avcontrol catalog query 'canny@3?quality>0.5 AND motion<0.1'
@@ -133,10 +134,10 @@ def query(config: QueryOptions, root: Root, catalog: CatalogID) -> list[dict[str
 
 @catalog.command()
 @catalog_argument
-@options(PreviewOptions)
 @with_root
+@options(PreviewOptions)
 def preview(config: PreviewOptions, root: Root, catalog: CatalogID) -> None:
-    r"""Pictures of samples: a contact sheet, one pair as a film, or a page that plays every pair in sync.
+    """Pictures of samples: a contact sheet, one pair as a film, or a page that plays every pair in sync.
 
     \b
     avcontrol catalog preview canny --out canny.png
@@ -180,7 +181,7 @@ def preview(config: PreviewOptions, root: Root, catalog: CatalogID) -> None:
 @with_root
 @listing
 def rejects(root: Root, catalog: CatalogID, reasons: bool) -> list[dict[str, Any]]:
-    r"""The clips and sources that could not become samples, and why.
+    """The clips and sources that could not become samples, and why.
 
     \b
     avcontrol catalog rejects canny
@@ -198,7 +199,7 @@ def rejects(root: Root, catalog: CatalogID, reasons: bool) -> list[dict[str, Any
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_root
 def explain(root: Root, sample_id: str, name: str | None, as_json: bool) -> None:
-    r"""The whole story of the sample whose ID begins with SAMPLE_ID, and the command that makes it again.
+    """The whole story of the sample whose ID begins with SAMPLE_ID, and the command that makes it again.
 
     \b
     avcontrol catalog explain 361f4e65
@@ -218,7 +219,7 @@ def explain(root: Root, sample_id: str, name: str | None, as_json: bool) -> None
 @click.option("--csv", "style", flag_value="csv", help="Print CSV.")
 @with_root
 def validate(root: Root, catalog: CatalogID, deep: bool, style: str | None) -> None:
-    r"""Check that every row is sound and its files are there, whole and as the row says. Exit 2 if not.
+    """Check that every row is sound and its files are there, whole and as the row says. Exit 2 if not.
 
     \b
     avcontrol catalog validate canny

@@ -13,7 +13,7 @@
     │   └── BrokenCatalog          missing media, corrupt file, unknown schema version
     ├── UnsafePath                 a path that leaves the root, or is absolute where it must not be
     ├── StorageError               disk full, read-only root, unreachable storage
-    ├── EstimatorUnavailable       a model, weights or package is missing (the hint is the command that gets it)
+    ├── EstimatorUnavailable       a model, weights or package is missing (the hint says how to get it)
     ├── WorkerError                a worker process died or ran past its limits
     │   ├── WorkerCrashed
     │   └── WorkerTimeout

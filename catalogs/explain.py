@@ -86,8 +86,9 @@ def render(story: Mapping[str, Any]) -> str:
         lines.append(section)
         if section == "stages":
             width = max(len(stage["stage"]) for stage in told)
-            lines += [f"  {stage['stage']:<{width}}  " + _inline({k: v for k, v in stage.items() if k != "stage"})
-                      for stage in told]
+            for stage in told:
+                rest = {name: value for name, value in stage.items() if name != "stage"}
+                lines.append(f"  {stage['stage']:<{width}}  {_inline(rest)}")
         elif section == "again":
             lines.append(f"  {told['command']}")
         else:
@@ -129,8 +130,8 @@ def _commit(name: str, commit: Mapping[str, Any] | None) -> dict[str, Any]:
     if commit is None:
         return {"added_in": "unknown: the log of that commit is gone"}
     when = datetime.fromtimestamp(commit["timestamp"] / 1000, UTC).isoformat(timespec="seconds")
-    return {"added_in": f"{name}@{commit['version']}", "added_at": when, "avcontrol": commit.get("avcontrol", ""),
-            "python": commit.get("python", "")}
+    return {"added_in": f"{name}@{commit['version']}", "added_at": when,
+            "avcontrol": commit.get("avcontrol", ""), "python": commit.get("python", "")}
 
 
 def _size(root: Root, path: str) -> dict[str, Any]:

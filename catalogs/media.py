@@ -72,7 +72,7 @@ def audio(root: Root, relative: str) -> tuple[NDArray[np.float32], int]:
 
 
 def peaks(samples: NDArray[np.float32], bins: int) -> NDArray[np.float32]:
-    """The greatest magnitude in each of ``bins`` equal parts of [n, 2] samples: [bins], 1 the greatest of all."""
+    """The greatest magnitude in each of ``bins`` equal parts of [n, 2] samples: [bins], at most 1."""
     loud = np.abs(samples).max(axis=1) if len(samples) else np.zeros(1, np.float32)
     starts = np.linspace(0, len(loud), bins, endpoint=False).astype(int)
     return (np.maximum.reduceat(loud, starts) / max(float(loud.max()), 1e-9)).astype(np.float32)

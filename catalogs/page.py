@@ -22,7 +22,8 @@ from catalogs.root import Root, storage_errors
 _PEAKS = 240
 _PROVENANCE = ("source_uri", "source_sha256", "source_license", "source_attribution", "caption_source",
                "timeline", "estimator", "estimator_weights", "estimator_license", "commercial_ok", "params",
-               "seed", "code_version", "decoder", "decoder_reason", "made_with", "sample_id", "unit_id", "run_id")
+               "seed", "code_version", "decoder", "decoder_reason", "made_with", "sample_id", "unit_id",
+               "run_id")
 
 
 def write_page(root: Root, catalog_id: str | CatalogID, rows: Sequence[Row], folder: str | Path, *,

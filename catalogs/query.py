@@ -45,6 +45,9 @@ def table_of(root: Root, name: str, kind: str = "samples", *, create: pa.Schema 
             latest = Table.open(root, f"catalogs/{name}/{kind}", key=_KEYS[kind]).version
             raise CatalogNotFound(f"catalog {name} has no version {version}",
                                   f"It has versions 0 to {latest}; {name}@{latest} is the newest.") from None
+        if name in known:
+            raise CatalogNotFound(f"catalog {name} has no table {kind}",
+                                  "Was it made by something else?") from None
         near = difflib.get_close_matches(name, known, n=1)
         listed = f"There are: {', '.join(known)}." if known else "`avcontrol build` makes the first one."
         guess = f"Did you mean {near[0]}? " if near else ""
@@ -102,8 +105,8 @@ def condition(catalog: CatalogID) -> str:
         raise BadQuery(_first_line(error), _EXAMPLE) from None
     changing = _CHANGING.search(_LITERAL.sub("''", catalog.where))
     if changing:
-        raise BadQuery(f"{changing[0].strip('( ')} changes from call to call, but a catalog ID selects the same "
-                       "rows forever", _EXAMPLE)
+        raise BadQuery(f"{changing[0].strip('( ')} changes from call to call, but a catalog ID "
+                       "selects the same rows forever", _EXAMPLE)
     return f" WHERE ({catalog.where}\n)"  # the line break ends a comment
 
 
@@ -124,8 +127,7 @@ def run_sql(table: Table, sql: str) -> pa.Table:
         except (duckdb.IOException, OSError, pa.ArrowInvalid) as error:
             raise _unreadable(table, error) from None
         except duckdb.Error as error:
-            # What the rows' own reader says comes back as an input error of the scan.
-            if "arrow_scan" in str(error) or "get_next failed" in str(error):
+            if "stream registered as 'rows' failed" in str(error):  # what the rows' own reader says
                 raise _unreadable(table, error) from None
             raise BadQuery(_first_line(error), _EXAMPLE) from None
 

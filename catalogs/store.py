@@ -87,8 +87,14 @@ class Table:
         self._delta.update_incremental()
 
     def history(self) -> list[dict[str, Any]]:
-        """The commits, newest first, with the run metadata each one carries."""
-        return list(self._delta.history())
+        """The commits up to this version, newest first, with the run metadata each one carries."""
+        # deltalake lists the whole log and numbers it down from the version it looks at: use the newest.
+        delta = DeltaTable(self.root.table_uri(self.name))
+        while True:
+            newest, commits = delta.version(), delta.history()
+            delta.update_incremental()
+            if delta.version() == newest:
+                return [commit for commit in commits if commit["version"] <= self.version]
 
     def dataset(self) -> pads.Dataset:
         """The rows as a pyarrow dataset (not ordered)."""
@@ -109,13 +115,13 @@ class Table:
     def keys(self) -> set[tuple[str, ...]]:
         """Keys of all rows in the latest version; only files not seen before are read."""
         self.refresh()
-        files = set(self._delta.file_uris())
+        files = set(pa.table(self._delta.get_add_actions())["path"].to_pylist())
         if not self._files <= files:  # rows were removed or files compacted: start over
             self._keys, self._files = set(), set()
         fresh = sorted(files - self._files)
         if fresh:
-            dataset = pads.dataset([self._inner(file) for file in fresh], filesystem=self.root.filesystem,
-                                   format="parquet")
+            dataset = pads.dataset([self.root.path(f"{self.name}/{file}") for file in fresh],
+                                   filesystem=self.root.filesystem, format="parquet")
             table = dataset.to_table(columns=list(self.key))
             self._keys.update(zip(*(table[name].to_pylist() for name in self.key), strict=True))
             self._files = files
@@ -177,13 +183,6 @@ class Table:
     def _crowded(self) -> StorageError:
         return StorageError(f"could not commit to {self.name} in {_ATTEMPTS} attempts",
                             "Are too many builds writing to it?")
-
-    def _inner(self, uri: str) -> str:
-        """A data file's path within the root's filesystem."""
-        relative = uri.removeprefix("file://")
-        if self.root.folder is not None:
-            return relative
-        return f"{self.root.base}{relative.removeprefix(self.root.uri)}"
 
 
 def _once(run: Mapping[str, str]) -> CommitProperties:

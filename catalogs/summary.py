@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from catalogs import describe
-from catalogs.errors import BrokenCatalog, ConfigError
+from catalogs.errors import BrokenCatalog, CatalogNotFound, ConfigError
 from catalogs.ids import CatalogID
 from catalogs.query import condition, names, run_sql, select, table_of
 from catalogs.root import Root
@@ -32,7 +32,8 @@ def columns(root: Root, catalog: CatalogID) -> Rows:
         number = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
         distinct = f"count(DISTINCT {quoted})" if plain else "NULL"
         asked += [f"count({quoted}) AS c{n}", f"{distinct} AS d{n}"]
-        asked += [f"{f'{what}({quoted})' if number else 'NULL'} AS {what}{n}" for what in ("min", "avg", "max")]
+        for what in ("min", "avg", "max"):
+            asked.append(f"{what}({quoted}) AS {what}{n}" if number else f"NULL AS {what}{n}")
     sql = f"SELECT count(*) AS rows, {', '.join(asked)} FROM rows{condition(catalog)}"
     told = run_sql(table, sql).to_pylist()[0]
     return [{"column": field.name, "type": "list" if pa.types.is_nested(field.type) else str(field.type),
@@ -41,12 +42,13 @@ def columns(root: Root, catalog: CatalogID) -> Rows:
 
 
 def versions(root: Root, catalog: CatalogID) -> Rows:
-    """One row per version of a catalog, newest first: its ID, when, what, rows added and removed, which run."""
-    history = table_of(root, catalog.name, version=catalog.version).history()
+    """One row per version of a catalog, newest first: ID, when, what, rows added and removed, run."""
+    table = table_of(root, catalog.name, version=catalog.version)
     return [{"version": f"{catalog.name}@{commit['version']}", "when": _when(commit["timestamp"]),
              "operation": commit["operation"].lower(),
              "added": _metric(commit, "num_added_rows"), "removed": _metric(commit, "num_deleted_rows"),
-             "run": commit.get("run_id", ""), "avcontrol": commit.get("avcontrol", "")} for commit in history]
+             "run": commit.get("run_id", ""), "avcontrol": commit.get("avcontrol", "")}
+            for commit in table.history()]
 
 
 def rejects(root: Root, catalog: CatalogID, limit: int | None = None) -> Rows:
@@ -79,15 +81,22 @@ def count(root: Root, catalog: CatalogID) -> int:
 def _catalog(root: Root, name: str) -> dict[str, Any]:
     try:
         table = table_of(root, name)
-        rows = run_sql(table, "SELECT count(*) AS n, string_agg(DISTINCT timeline, ', ' ORDER BY timeline) AS t "
-                              "FROM rows")
+        rows = run_sql(table, "SELECT count(*) AS n, string_agg(DISTINCT timeline, ', ' ORDER BY timeline) "
+                              "AS t FROM rows")
         newest = next((commit for commit in table.history() if commit.get("run_id")), {})
         return {"catalog": name, "version": table.version, "samples": rows["n"][0].as_py(),
-                "rejects": table_of(root, name, "rejects").dataset().count_rows(),
+                "rejects": _reject_count(root, name),
                 "timelines": rows["t"][0].as_py() or "", "newest_run": newest.get("run_id", ""),
                 "when": _when(newest["timestamp"]) if newest else ""}
     except BrokenCatalog as error:
         return {"catalog": name, "timelines": f"broken: {error.message}"}
+
+
+def _reject_count(root: Root, name: str) -> int:
+    try:
+        return int(table_of(root, name, "rejects").dataset().count_rows())
+    except CatalogNotFound:  # a catalog that was not made by a build
+        return 0
 
 
 def _rejected(root: Root, catalog: CatalogID, chosen: list[str], limit: int | None) -> pa.Table:

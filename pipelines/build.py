@@ -23,7 +23,7 @@ from pipelines.estimate import dry_run, unit_seconds
 from pipelines.identity import digest
 from pipelines.modality import Modality
 from pipelines.plan import Recipe, Unit, load_recipe, make_plan
-from pipelines.runner import MediaWorker, Resources, raise_fatal, run
+from pipelines.runner import MediaWorker, Resources, run
 from pipelines.selection import Selection
 from pipelines.sources import Source, list_sources
 from pipelines.timeline import Timeline
@@ -208,7 +208,6 @@ def make_all(root: Root, tables: Tables, todo: list[Unit], modality: Modality, r
             for result in run([{"unit": asdict(unit)} for unit in todo], MediaWorker,
                               {"request": request, "timeout_s": resources.timeout_s, "memory_gb": resources.memory_gb},
                               resources, rows_per_task=max(1, int(_TASK_SECONDS // max(seconds, 0.01)))):
-                raise_fatal(result)
                 pending[result["event"]].append(result)
                 if result["event"] != "unit":
                     continue

@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from catalogs.errors import EstimatorUnavailable, StorageError, WorkerError
+from catalogs import errors
+from catalogs.errors import AvcontrolError, SourceError, WorkerError
 from pipelines.process import WorkerProcess
 
 log = logging.getLogger("avcontrol")
@@ -62,7 +63,9 @@ def start_ray() -> None:
     home = str(Path(__file__).parents[1])
     runtime_env = {} if address else {"env_vars": {"PYTHONPATH": os.pathsep.join(
         [home, *filter(None, [os.environ.get("PYTHONPATH")])])}}
-    ray.init(address=address or "local", logging_level="ERROR", log_to_driver=False, runtime_env=runtime_env, **local)
+    with _hushed():
+        ray.init(address=address or "local", logging_level="ERROR", log_to_driver=False, runtime_env=runtime_env,
+                 **local)
 
 
 def run(rows: Sequence[Mapping[str, Any]], stage: type, arguments: Mapping[str, Any], resources: Resources, *,
@@ -75,6 +78,9 @@ def run(rows: Sequence[Mapping[str, Any]], stage: type, arguments: Mapping[str, 
         arguments: For its constructor.
         resources: What each actor may use, and when the watchdog speaks.
         rows_per_task: Rows in one Ray block; a block costs a quarter of a second, so give it some seconds of work.
+
+    Raises:
+        AvcontrolError: A stage raised it; nothing more is made.
     """
     if not rows:
         return
@@ -96,17 +102,29 @@ def run(rows: Sequence[Mapping[str, Any]], stage: type, arguments: Mapping[str, 
         for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             heard()
             for text in batch["results"].to_pylist():
-                yield from json.loads(text)
+                for result in json.loads(text):
+                    raise_fatal(result)
+                    yield result
 
 
 class _Shell:
     """What Ray sees: batches of JSON text in, batches of JSON text out."""
 
     def __init__(self, stage: type, arguments: dict[str, Any]) -> None:
-        self.stage = stage(**arguments)
+        self.stage, self.arguments = stage, arguments
+        self.made: Any = None
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
-        return {"results": [json.dumps(self.stage(json.loads(row))) for row in batch["row"]]}
+        return {"results": [json.dumps(self._results(json.loads(row))) for row in batch["row"]]}
+
+    def _results(self, row: dict[str, Any]) -> Any:
+        try:
+            # Made at the first row, not by Ray: an error of ours comes back as such, not as a dead actor.
+            self.made = self.made or self.stage(**self.arguments)
+            return self.made(row)
+        except AvcontrolError as error:
+            return [{"event": "error", "fatal": True, "kind": type(error).__name__, "message": error.message,
+                     "hint": error.hint}]
 
 
 class MediaWorker:
@@ -171,13 +189,14 @@ class MediaWorker:
 
 
 def raise_fatal(result: Mapping[str, Any]) -> None:
-    """Stop the build on a result that holds for every unit: the root cannot be written, a model is missing.
+    """Raise what a worker met that holds for every unit: the root cannot be written, a model is missing, …
 
     Raises:
-        StorageError, EstimatorUnavailable: As the worker met it.
+        AvcontrolError: Of the kind it was over there, unless the result is an ordinary one.
     """
-    if result["event"] == "error" and result["fatal"]:
-        kind = EstimatorUnavailable if result["kind"] == "EstimatorUnavailable" else StorageError
+    if result.get("fatal"):
+        kind = getattr(errors, str(result["kind"]), AvcontrolError)
+        kind = AvcontrolError if issubclass(kind, SourceError) else kind
         raise kind(str(result["message"]), str(result["hint"]))
 
 
@@ -193,6 +212,20 @@ def _quiet(context: Any) -> None:
     context.execution_options.preserve_order = False
     for name in ("ray.data", "ray.data._internal.execution.streaming_executor"):
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+@contextlib.contextmanager
+def _hushed() -> Iterator[None]:
+    """Keep the C++ side's greeting off stderr; failures to start are raised as Python exceptions all the same."""
+    sys.stderr.flush()
+    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)
 
 
 @contextlib.contextmanager

@@ -110,7 +110,7 @@ def _output(path: str | Path, container: str) -> Iterator[Any]:
             yield output
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        hint = "Free some space" if full else "Check that the folder exists and can be written"
+        hint = "Free some space and start the same command again: it goes on" if full else "Check that the folder exists and can be written"
         raise StorageError(f"cannot write {path}: {error.strerror}", hint) from error
 
 

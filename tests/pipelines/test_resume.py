@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from catalogs.errors import StorageError
 from catalogs.query import select
 from catalogs.root import Root
 from pipelines.plan import load_recipe, make_plan
-from pipelines.runner import MediaWorker
+from pipelines.runner import MediaWorker, raise_fatal
 from pipelines.scan import scan_source
 from pipelines.sources import list_sources
 from pipelines.timeline import Timeline
@@ -138,22 +139,46 @@ selection.measure = third_time_fatal
 """
 
 
+FULL = """
+import errno, os
+
+def no_space(descriptor):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+os.fsync = no_space
+"""
+
+
+def work_on_one(source: Path, root: Path) -> tuple[list[dict], Timeline]:
+    """What a media worker answers for the one unit of a source."""
+    timeline = Timeline.parse("96x64x9")
+    recipe = load_recipe("canny", {}, timeline)[2]
+    listed = list_sources(str(source))[0]
+    scanned = {listed.id: {"reason": None, "message": None, **scan_source(asdict(listed))}}
+    (unit,) = make_plan([listed], scanned, recipe, timeline)
+    root.mkdir()
+    request = {"op": "make", "recipe": asdict(recipe), "root": str(root), "decoder": "auto", "run_id": "r"}
+    return MediaWorker(request, timeout_s=60, memory_gb=6)({"unit": asdict(unit)}), timeline
+
+
 def test_a_clip_that_crashes_its_worker_is_one_reject(sources, tmp_path, monkeypatch):
     (tmp_path / "sitecustomize.py").write_text(POISON)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    timeline = Timeline.parse("96x64x9")
-    recipe = load_recipe("canny", {}, timeline)[2]
-    source = list_sources(str(sources / "00.mp4"))[0]
-    scanned = {source.id: {"reason": None, "message": None, **scan_source(asdict(source))}}
-    (unit,) = make_plan([source], scanned, recipe, timeline)
-    (tmp_path / "root").mkdir()
-    request = {"op": "make", "recipe": asdict(recipe), "root": str(tmp_path / "root"), "decoder": "auto", "run_id": "r"}
-    results = MediaWorker(request, timeout_s=60, memory_gb=6)({"unit": asdict(unit)})
+    results, timeline = work_on_one(sources / "00.mp4", tmp_path / "root")
     rejects = [result["row"] for result in results if result["event"] == "reject"]
     assert [(row["reason"], row["span_start"]) for row in rejects] == [("crashed", 2 * timeline.ticks)]
-    assert [result["row"]["span_start"] // timeline.ticks for result in results if result["event"] == "sample"
-            ] == [0, 1, 3, 4]
+    made = [result["row"]["span_start"] // timeline.ticks for result in results if result["event"] == "sample"]
+    assert made == [0, 1, 3, 4]
     assert (results[-1]["event"], results[-1]["samples"], results[-1]["rejects"]) == ("unit", 4, 1)
+
+
+def test_a_full_disk_stops_the_build_and_is_no_reject(sources, tmp_path, monkeypatch):
+    (tmp_path / "sitecustomize.py").write_text(FULL)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    results, _ = work_on_one(sources / "00.mp4", tmp_path / "root")
+    assert [result["event"] for result in results] == ["error"]
+    with pytest.raises(StorageError, match="disk full.*start the same command again"):
+        raise_fatal(results[0])
 
 
 def test_submitted_as_a_job(sources, cluster, undisturbed, tmp_path):

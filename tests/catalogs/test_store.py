@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import multiprocessing
+import threading
+
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable
+
+from catalogs.errors import BrokenCatalog, CatalogNotFound, StorageError
+from catalogs.root import Root
+from catalogs.store import Table
+
+SCHEMA = pa.schema([("id", pa.string()), ("n", pa.int64())])
+RUN = {"run_id": "r"}
+
+
+def table(root: Root, **more) -> Table:
+    return Table.open(root, "t", key=("id",), create=SCHEMA, **more)
+
+
+def rows(*numbers: int) -> list[dict]:
+    return [{"id": f"id'{n}", "n": n} for n in numbers]
+
+
+def numbers(one: Table) -> list[int]:
+    one.refresh()
+    return sorted(one.read()["n"].to_pylist())
+
+
+def test_two_builders_write_each_row_once(root):
+    first, second = table(root), table(root)
+    assert first.append_new(rows(1, 2), RUN) == 2
+    assert second.append_new(rows(2, 3, 3), RUN) == 1  # it has not seen the first's commit yet
+    assert first.append_new(rows(1, 2, 3), RUN) == 0
+    assert numbers(first) == [1, 2, 3]
+    assert first.version == 2  # what adds nothing is no version
+
+
+def _append(uri: str, start: int) -> None:
+    one = table(Root.open(uri))
+    for n in range(start, start + 12):  # neighbours overlap by half
+        one.append_new(rows(n), RUN)
+
+
+@pytest.mark.parametrize("how", ["threads", "processes"])
+def test_four_at_once_lose_nothing_and_double_nothing(root, how):
+    table(root)
+    if how == "threads":
+        workers = [threading.Thread(target=_append, args=(root.uri, 6 * k)) for k in range(4)]
+    else:
+        context = multiprocessing.get_context("spawn")
+        workers = [context.Process(target=_append, args=(root.uri, 6 * k)) for k in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert numbers(table(root)) == list(range(30))
+
+
+def test_delete_keeps_earlier_versions(root):
+    one = table(root)
+    one.append_new(rows(1, 2, 3), RUN)
+    assert one.delete("id", ["id'1", "id'3", "none"], {"run_id": "gone"}) == 2
+    assert numbers(one) == [2]
+    assert sorted(Table.open(root, "t", key=("id",), version=1).read()["n"].to_pylist()) == [1, 2, 3]
+    assert one.history()[0]["run_id"] == "gone"
+    past = Table.open(root, "t", key=("id",), version=1).history()
+    assert [(commit["version"], commit.get("run_id")) for commit in past] == [(1, "r"), (0, None)]
+    assert one.append_new(rows(1), RUN) == 1  # deleted keys can come again
+    assert one.delete("id", [], RUN) == 0
+
+
+def test_many_values_are_deleted_in_pieces(root, monkeypatch):
+    monkeypatch.setattr("catalogs.store._DELETE_CHUNK", 2)
+    one = table(root)
+    one.append_new(rows(*range(7)), RUN)
+    assert one.delete("id", [f"id'{n}" for n in range(5)], RUN) == 5
+    assert numbers(one) == [5, 6]
+
+
+def test_a_delete_that_never_commits_says_so(root, monkeypatch):
+    from deltalake.exceptions import CommitFailedError
+
+    one = table(root)
+    monkeypatch.setattr("catalogs.store._ATTEMPTS", 2)
+
+    class Busy:
+        def __getattr__(self, name):
+            def call(*_, **__):
+                if name == "delete":
+                    raise CommitFailedError("busy")
+
+            return call
+
+    one._delta = Busy()
+    with pytest.raises(StorageError, match="could not commit"):
+        one.delete("id", ["x"], RUN)
+
+
+def test_columns_can_be_added(root):
+    one = table(root)
+    one.append_new(rows(1), RUN)
+    wider = pa.schema([*SCHEMA, ("mood", pa.string())])
+    assert one.append_new([{"id": "b", "n": 2, "mood": "glad"}], RUN, wider) == 1
+    assert one.append_new([{"id": "c", "n": 3}], RUN, SCHEMA) == 1  # and by an older release after that
+    one.refresh()
+    assert sorted(one.read()["mood"].to_pylist(), key=str) == [None, None, "glad"]
+    assert one.schema.names == ["id", "n", "mood"]
+
+
+def test_what_cannot_be_opened(root):
+    with pytest.raises(CatalogNotFound, match="no table"):
+        Table.open(root, "none", key=("id",))
+    table(root)
+    for version in (7, 2**70):
+        with pytest.raises(CatalogNotFound, match="no version"):
+            Table.open(root, "t", key=("id",), version=version)
+    DeltaTable.create(
+        f"{root.uri}/newer", SCHEMA, configuration={"avcontrol.schema": "99"}, raise_if_key_not_exists=False
+    )
+    with pytest.raises(BrokenCatalog, match=r"schema version 99.*newer avcontrol"):
+        Table.open(root, "newer", key=("id",))
+
+
+def test_a_lost_data_file_is_a_broken_catalog(root):
+    one = table(root)
+    one.append_new(rows(1), RUN)
+    next((root.folder / "t").glob("*.parquet")).write_bytes(b"not parquet")
+    with pytest.raises(BrokenCatalog, match="missing or corrupt"):
+        table(root).read()

@@ -1,0 +1,248 @@
+"""The contract that every modality keeps, whichever there are; and how their options are read."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import io
+import re
+import typing
+from fractions import Fraction
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from catalogs.errors import ConfigError
+from catalogs.schema import SAMPLES, samples_schema
+from pipelines import modality as modalities
+from pipelines.modality import Clip, Modality, load, make_params, signal_params
+from pipelines.timeline import Timeline
+
+LINE = Timeline(width=128, height=64, frames=9, fps=Fraction(24))
+
+
+@pytest.fixture(scope="module")
+def clip() -> Clip:
+    """Sharp coloured blocks that slide over a soft ground, with sound."""
+    rng = np.random.default_rng(0)
+    ground = cv2.resize(rng.integers(60, 120, (5, 9, 3), dtype=np.uint8), (200, 100), interpolation=cv2.INTER_CUBIC)
+    for x, y, *colour in zip(*rng.integers(10, 150, (2, 12)), *rng.integers(0, 255, (3, 12)), strict=True):
+        ground[y % 70:y % 70 + 20, x:x + 25] = colour
+    frames = [np.ascontiguousarray(ground[n:n + 64, 3 * n:3 * n + 128]) for n in range(9)]
+    audio = rng.normal(0, 0.1, (LINE.audio_samples, 2)).astype(np.float32)
+    return Clip(frames=frames, audio=audio, timeline=LINE)
+
+
+@pytest.fixture(scope="module", params=modalities.names())
+def modality(request: pytest.FixtureRequest) -> Modality:
+    return load(request.param)
+
+
+def _signal(modality: Modality, clip: Clip, seed: int = 0, params: Any = None) -> modalities.Signal:
+    return modality.signal(clip, params or modality.params(), np.random.default_rng(seed))
+
+
+def _kept(signal: modalities.Signal) -> dict[str, np.ndarray]:
+    """The signal as it comes back from its file."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **signal)
+    buffer.seek(0)
+    with np.load(buffer, allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def test_there_are_some() -> None:
+    assert {"canny", "inpaint", "detailing"} <= set(modalities.names())
+    assert modalities.names() == sorted(modalities.names())
+
+
+def test_it_says_what_it_is(modality: Modality) -> None:
+    module = inspect.getmodule(modality.signal)
+    assert module is not None and module.__name__ == f"pipelines.modalities.{modality.name}"
+    assert module.MODALITY is modality and re.fullmatch(r"[a-z][a-z0-9_]*", modality.name)
+    assert "->" in modality.summary and "\n" not in modality.summary and len(modality.summary) < 110
+    assert modality.estimator and modality.estimator_license and module.__doc__
+    assert modality.steps > 0 and modality.version >= 1 and modality.downscale in (1, 2, 4)
+
+
+def test_its_options_are_plain_frozen_and_documented(modality: Modality) -> None:
+    assert dataclasses.is_dataclass(modality.params) and modality.params.__dataclass_params__.frozen
+    hints = typing.get_type_hints(modality.params)
+    documented = re.findall(r"^\s+([a-z_, 0-9]+):", (modality.params.__doc__ or "").partition("Attributes:")[2], re.M)
+    assert sorted(", ".join(documented).split(", ")) == sorted(hints)
+    for name, kind in hints.items():
+        assert kind in (bool, int, float, str) or typing.get_origin(kind) is Literal, name
+    params = modality.params()  # every option has a default
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(params, next(iter(hints)), 1)
+    said = {name: str(getattr(params, name)) for name in hints}
+    assert make_params(modality, said) == params
+    assert set(signal_params(params)) <= set(hints)
+
+
+def test_its_signal_is_the_same_for_the_same_draw(modality: Modality, clip: Clip) -> None:
+    before = [frame.copy() for frame in clip.frames]
+    one, two = _signal(modality, clip), _signal(modality, clip)
+    assert one and sorted(one) == sorted(two)
+    for name in one:
+        np.testing.assert_array_equal(one[name], two[name])
+    assert all((frame == old).all() for frame, old in zip(clip.frames, before, strict=True))  # it wrote into none
+
+
+def test_its_signal_comes_back_from_its_file(modality: Modality, clip: Clip) -> None:
+    signal = _signal(modality, clip)
+    kept = _kept(signal)
+    assert sorted(kept) == sorted(signal)
+    for name, array in signal.items():
+        assert isinstance(array, np.ndarray) and array.dtype != object, name
+        assert kept[name].dtype == array.dtype and kept[name].shape == array.shape, name
+        np.testing.assert_array_equal(kept[name], array)
+
+
+def test_its_canvas_fits_and_can_be_redrawn_from_the_file(modality: Modality, clip: Clip) -> None:
+    signal, params = _signal(modality, clip), modality.params()
+    drawn = modality.canvas(clip, signal, params)
+    size = LINE.height // modality.downscale, LINE.width // modality.downscale, 3
+    assert len(drawn) == LINE.frames
+    assert all(picture.shape == size and picture.dtype == np.uint8 for picture in drawn)
+    again = modality.canvas(clip, _kept(signal), params)
+    assert all((one == two).all() for one, two in zip(drawn, again, strict=True))
+
+
+def test_its_canvas_shows_something_and_is_gray_if_it_says_so(modality: Modality, clip: Clip) -> None:
+    drawn = np.stack(list(modality.canvas(clip, _signal(modality, clip), modality.params())))
+    assert np.ptp(drawn) > 50
+    coloured = bool(np.ptp(drawn, axis=-1).any())
+    assert coloured != modality.gray
+
+
+def test_its_target_is_a_clip(modality: Modality, clip: Clip) -> None:
+    target = modality.target(clip, _signal(modality, clip), modality.params())
+    if target is not None:
+        assert len(target) == LINE.frames
+        assert all(picture.shape == (LINE.height, LINE.width, 3) and picture.dtype == np.uint8 for picture in target)
+
+
+def test_its_columns_are_those_it_declares(modality: Modality, clip: Clip) -> None:
+    columns = modality.columns(clip, _signal(modality, clip), modality.params())
+    assert list(columns) == modality.schema.names
+    assert not set(columns) & set(SAMPLES.names)
+    table = pa.Table.from_pylist([columns], schema=modality.schema)
+    assert not any(table[name].null_count for name in columns)
+    for name, value in columns.items():
+        assert not isinstance(value, float) or np.isfinite(value), name
+        assert not isinstance(value, np.generic), f"{name} is a numpy scalar, which is no JSON"
+    assert samples_schema(modality.schema).names == [*SAMPLES.names, *columns]
+
+
+def test_the_seed_matters_only_where_something_is_drawn_by_lot(modality: Modality, clip: Clip) -> None:
+    drawn = [_signal(modality, clip, seed) for seed in range(6)]
+    differ = any((one[name].shape != drawn[0][name].shape) or (one[name] != drawn[0][name]).any()
+                 for one in drawn[1:] for name in one)
+    # One that never looks at its generator must give the same for all.
+    tree = ast.parse(inspect.getsource(inspect.getmodule(modality.signal)))
+    body = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "signal")
+    uses = any(isinstance(node, ast.Name) and node.id == "rng" for node in ast.walk(body))
+    assert differ == uses
+
+
+BAD = {
+    "canny": [{"low": 300}, {"low": -1}, {"blur": -0.1}, {"thickness": 0}],
+    "inpaint": [{"min_area": 0.0}, {"max_area": 1.0}, {"min_area": 0.9}],
+    "detailing": [{"min_scale": 0.0}, {"max_scale": 1.5}, {"min_scale": 0.6}, {"max_crf": 60}, {"min_crf": 45},
+                  {"max_blur": -1.0}, {"max_noise": -1.0}],
+}
+
+
+@pytest.mark.parametrize(("name", "values"), [(name, values) for name, many in BAD.items() for values in many])
+def test_options_out_of_range_are_refused(name: str, values: dict[str, Any]) -> None:
+    modality = load(name)
+    with pytest.raises(ValueError, match=next(iter(values)).split("_")[-1]):
+        modality.params(**values)
+    with pytest.raises(ConfigError, match=f"{name}: "):
+        make_params(modality, {key: str(value) for key, value in values.items()})
+
+
+def test_numbers_below_zero_are_refused_by_every_modality(modality: Modality) -> None:
+    hints = typing.get_type_hints(modality.params)
+    for field, kind in hints.items():
+        if kind in (int, float):
+            with pytest.raises(ValueError):
+                modality.params(**{field: kind(-10_000)})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Params:
+    flag: bool = False
+    count: int = 1
+    size: float = 1.0
+    name: str = "x"
+    kind: Literal["one", "two"] = "one"
+    drawn: int = dataclasses.field(default=3, metadata={"canvas": True})
+
+    def __post_init__(self) -> None:
+        if self.count > 9:
+            raise ValueError("count must be at most 9")
+
+
+MADE_UP = dataclasses.replace(load("canny"), name="made_up", params=_Params)
+
+
+def test_texts_become_values() -> None:
+    assert make_params(MADE_UP, {}) == _Params()
+    texts = {"flag": "Yes", "count": "7", "size": "2", "name": "a=b", "kind": "two", "drawn": "0"}
+    assert make_params(MADE_UP, texts) == _Params(flag=True, count=7, size=2.0, name="a=b", kind="two", drawn=0)
+    assert isinstance(make_params(MADE_UP, texts).size, float)
+    for text, value in {"true": True, "1": True, "NO": False, "0": False, "false": False}.items():
+        assert make_params(MADE_UP, {"flag": text}).flag is value
+
+
+@pytest.mark.parametrize(("texts", "says"), [
+    ({"cuont": "1"}, r"made_up has no option 'cuont'\. Did you mean count\? It has: flag, count, size, name, kind"),
+    ({"zzz": "1"}, r"no option 'zzz'\. It has: flag"),
+    ({"count": "1.5"}, r"count='1\.5' is not int"),
+    ({"count": "many"}, "count='many' is not int"),
+    ({"size": "big"}, "size='big' is not float"),
+    ({"size": "nan"}, "size='nan' is not float"),
+    ({"size": "inf"}, "size='inf' is not float"),
+    ({"flag": "maybe"}, "flag='maybe' is not bool"),
+    ({"kind": "three"}, r"kind='three' is not one\|two"),
+    ({"count": "10"}, "made_up: count must be at most 9"),
+])
+def test_texts_that_do_not_fit_are_refused(texts: dict[str, str], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        make_params(MADE_UP, texts)
+
+
+def test_options_that_only_change_the_drawing_are_not_the_signals() -> None:
+    assert signal_params(_Params(drawn=9)) == signal_params(_Params()) == {
+        "flag": False, "count": 1, "size": 1.0, "name": "x", "kind": "one"}
+    assert "thickness" not in signal_params(load("canny").params())
+
+
+def test_names_are_found_however_they_are_written() -> None:
+    for name in modalities.names():
+        assert load(name.replace("_", "-")) is load(name)
+    with pytest.raises(ConfigError, match=r"unknown modality 'cany'\. Did you mean canny\? There are: .*canny"):
+        load("cany")
+    with pytest.raises(ConfigError, match=r"unknown modality 'xyz'\. There are"):
+        load("xyz")
+    with pytest.raises(ConfigError, match="unknown modality"):
+        load("../modality")
+
+
+def test_edges_are_opencvs(clip: Clip) -> None:
+    """A number of our own against the library's, for the simplest of them."""
+    canny = load("canny")
+    drawn = canny.canvas(clip, _signal(canny, clip), canny.params())
+    for frame, picture in zip(clip.frames, drawn, strict=True):
+        edges = cv2.Canny(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), 100, 200)
+        np.testing.assert_array_equal(picture[..., 1], edges)
+    thick = canny.canvas(clip, _signal(canny, clip), canny.params(thickness=3))
+    assert thick[0].mean() > 1.5 * drawn[0].mean() and (thick[0] >= drawn[0]).all()
+    density = canny.columns(clip, _signal(canny, clip), canny.params())["edge_density"]
+    assert density == pytest.approx(np.mean([picture[..., 0] > 0 for picture in drawn]), rel=1e-12)
