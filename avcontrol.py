@@ -3,6 +3,8 @@
 Commands are imported when they are called, so ``avcontrol --help`` and shell completion stay quick.
 """
 
+# ruff: noqa: D301 (click marks a paragraph it must not rewrap with a bare \b)
+
 from __future__ import annotations
 
 import importlib
@@ -45,7 +47,9 @@ class _Lazy(click.Group):
             import difflib
 
             near = difflib.get_close_matches(args[0], _COMMANDS, n=1)
-            raise click.UsageError(error.message + (f" Did you mean {near[0]}?" if near else ""), ctx) from None
+            raise click.UsageError(
+                error.message + (f" Did you mean {near[0]}?" if near else ""), ctx
+            ) from None
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,6 +1,6 @@
 """The bare script that a build is measured against: decode, fit, edges, encode, on a pool. No Ray, no catalog.
 
-    python benchmarks/bare_canny.py FOLDER OUT WIDTHxHEIGHTxFRAMES WORKERS
+python benchmarks/bare_canny.py FOLDER OUT WIDTHxHEIGHTxFRAMES WORKERS
 """
 
 from __future__ import annotations

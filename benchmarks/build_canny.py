@@ -32,7 +32,9 @@ def source(path: Path, seed: int) -> None:
     """A 720p clip like footage: a panned, zoomed, grainy still life of many edges, without cuts."""
     rng = np.random.default_rng(seed)
     scene = np.zeros((1100, 2000, 3), np.uint8)
-    scene[:] = cv2.resize(rng.integers(60, 200, (6, 10, 3), dtype=np.uint8), (2000, 1100), interpolation=cv2.INTER_CUBIC)
+    scene[:] = cv2.resize(
+        rng.integers(60, 200, (6, 10, 3), dtype=np.uint8), (2000, 1100), interpolation=cv2.INTER_CUBIC
+    )
     for _ in range(140):
         colour = tuple(int(value) for value in rng.integers(0, 255, 3))
         centre = (int(rng.integers(0, 2000)), int(rng.integers(0, 1100)))
@@ -69,10 +71,27 @@ def main() -> None:
     shutil.rmtree(WORK / "root", ignore_errors=True)
     shutil.rmtree(WORK / "bare", ignore_errors=True)
 
-    print(f"{wanted} sources of 720p, {wanted * CLIPS_EACH} samples of {RESOLUTION}, {cores} cores", flush=True)
-    ours = measure([sys.executable, "-m", "pipelines", "canny", "--input", str(clips), "--root", str(WORK / "root"),
-                    "--resolution", RESOLUTION], watch="pipelines.worker")
-    bare = measure([sys.executable, "benchmarks/bare_canny.py", str(clips), str(WORK / "bare"), RESOLUTION, str(cores)])
+    print(
+        f"{wanted} sources of 720p, {wanted * CLIPS_EACH} samples of {RESOLUTION}, {cores} cores", flush=True
+    )
+    ours = measure(
+        [
+            sys.executable,
+            "-m",
+            "pipelines",
+            "canny",
+            "--input",
+            str(clips),
+            "--root",
+            str(WORK / "root"),
+            "--resolution",
+            RESOLUTION,
+        ],
+        watch="pipelines.worker",
+    )
+    bare = measure(
+        [sys.executable, "benchmarks/bare_canny.py", str(clips), str(WORK / "bare"), RESOLUTION, str(cores)]
+    )
     built = select(Root.open(str(WORK / "root")), "canny", ["sample_id"]).num_rows
     expected = len(list((WORK / "bare").glob("*-canny.mp4")))
     if not built == expected == wanted * CLIPS_EACH:
@@ -84,11 +103,17 @@ def main() -> None:
     print(f"samples per CPU-second, build / bare: {bare.cpu / ours.cpu:.3f}  (goal 0.85)")
     print(f"samples per second of wall time, build / bare: {bare.wall / ours.wall:.3f}")
     growth = [max(b) / max(a) for a, b in map(halves, ours.memory.values()) if a and b]
-    print(f"worker memory, last quarter / second quarter: {max(growth):.2f}" if growth else "too short for memory")
+    print(
+        f"worker memory, last quarter / second quarter: {max(growth):.2f}"
+        if growth
+        else "too short for memory"
+    )
 
 
 def report(name: str, usage: Usage, samples: int) -> None:
-    print(f"{name:6} {samples / usage.cpu:.3f} samples per CPU s   {usage.cpu:7.1f} CPU s  {usage.wall:7.1f} s")
+    print(
+        f"{name:6} {samples / usage.cpu:.3f} samples per CPU s   {usage.cpu:7.1f} CPU s  {usage.wall:7.1f} s"
+    )
 
 
 def halves(readings: list[tuple[float, int]]) -> tuple[list[int], list[int]]:

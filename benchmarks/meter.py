@@ -57,6 +57,7 @@ def measure(command: Sequence[str], watch: str = "") -> Usage:
                 line = Path(entry.path, "cmdline").read_bytes().replace(b"\0", b" ").decode()
             except OSError:
                 continue
+            line = line or seen.get(pid, ("", 0.0))[0]  # a zombie has no command line
             seen[pid] = (line, (int(fields[11]) + int(fields[12])) / _TICK)
             if watch and watch in line:
                 usage.memory.setdefault(pid, []).append((time.monotonic() - started, int(fields[21]) * _PAGE))
@@ -72,7 +73,15 @@ def measure(command: Sequence[str], watch: str = "") -> Usage:
 
 
 def _kind(line: str) -> str:
-    for word in ("pipelines.worker", "gcs_server", "raylet", "ray::", "dashboard", "runtime_env_agent", "bare_canny"):
+    for word in (
+        "pipelines.worker",
+        "gcs_server",
+        "raylet",
+        "ray::",
+        "dashboard",
+        "runtime_env_agent",
+        "bare_canny",
+    ):
         if word in line:
             return word
     return "driver and others"

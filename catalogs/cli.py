@@ -15,7 +15,7 @@ import click
 from catalogs.console import emit, listing, positive
 from catalogs.errors import BrokenCatalog, CatalogNotFound, ConfigError
 from catalogs.ids import CatalogID
-from catalogs.options import _complete_catalog, options, setting
+from catalogs.options import complete_catalog, options, setting
 from catalogs.root import Root
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -42,8 +42,14 @@ class PreviewOptions:
 
 def with_root(function: F) -> F:
     """The option ``--root``; the command gets the opened root."""
-    @click.option("--root", required=True, envvar="AVCONTROL_ROOT", show_envvar=True,
-                  help="Folder or URI that holds the catalogs.")
+
+    @click.option(
+        "--root",
+        required=True,
+        envvar="AVCONTROL_ROOT",
+        show_envvar=True,
+        help="Folder or URI that holds the catalogs.",
+    )
     @functools.wraps(function)
     def command(root: str, **given: Any) -> Any:
         return function(root=Root.open(root), **given)
@@ -53,7 +59,8 @@ def with_root(function: F) -> F:
 
 def catalog_argument(function: F) -> F:
     """The argument CATALOG_ID, completed by the shell; the command gets it parsed."""
-    @click.argument("catalog_id", metavar="CATALOG_ID", shell_complete=_complete_catalog)
+
+    @click.argument("catalog_id", metavar="CATALOG_ID", shell_complete=complete_catalog)
     @functools.wraps(function)
     def command(catalog_id: str, **given: Any) -> Any:
         return function(catalog=CatalogID.parse(catalog_id), **given)
@@ -155,8 +162,11 @@ def preview(config: PreviewOptions, root: Root, catalog: CatalogID) -> None:
     limit = config.limit or {".png": _SHEET_ROWS, ".mp4": 1}.get(kind, _PAGE_ROWS)
     if kind == ".mp4" and limit > 1:
         raise ConfigError("an MP4 shows one sample", "Choose it with --sample; a folder or a PNG shows many.")
-    rows = [sample(root, config.sample, str(pinned))[1]] if config.sample else select(
-        root, pinned, limit=limit).to_pylist()
+    rows = (
+        [sample(root, config.sample, str(pinned))[1]]
+        if config.sample
+        else select(root, pinned, limit=limit).to_pylist()
+    )
     if not rows:
         raise CatalogNotFound(f"{pinned} has no samples", "Is the WHERE too narrow?")
     total = len(rows) if config.sample else summary.count(root, pinned)
@@ -195,7 +205,7 @@ def rejects(root: Root, catalog: CatalogID, reasons: bool) -> list[dict[str, Any
 
 @catalog.command()
 @click.argument("sample_id")
-@click.option("--catalog", "name", help="Look into this catalog only.", shell_complete=_complete_catalog)
+@click.option("--catalog", "name", help="Look into this catalog only.", shell_complete=complete_catalog)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_root
 def explain(root: Root, sample_id: str, name: str | None, as_json: bool) -> None:
@@ -231,7 +241,9 @@ def validate(root: Root, catalog: CatalogID, deep: bool, style: str | None) -> N
     if problems or style:
         emit(problems, style)
     if problems:
-        raise BrokenCatalog(f"{catalog} has {len(problems)} problem{'s' * (len(problems) > 1)}",
-                            "The listing says where each one is and what to do.")
+        raise BrokenCatalog(
+            f"{catalog} has {len(problems)} problem{'s' * (len(problems) > 1)}",
+            "The listing says where each one is and what to do.",
+        )
     if not style:
         click.echo(f"{catalog}: nothing wrong{'' if deep else ' (--deep opens every file)'}")

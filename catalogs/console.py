@@ -22,7 +22,8 @@ _LOG_EVERY_S = 5.0
 
 
 def listing(function: F) -> F:
-    """The options ``--json`` and ``--csv`` of every listing; the command returns its rows and this prints them."""
+    """The options ``--json`` and ``--csv`` of a listing; the command returns its rows, this prints them."""
+
     @click.option("--json", "style", flag_value="json", help="Print JSON.")
     @click.option("--csv", "style", flag_value="csv", help="Print CSV.")
     @functools.wraps(function)
@@ -71,8 +72,15 @@ def progress(what: str, total: float | None, unit: str = "") -> Iterator[Callabl
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit),
-                      TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=Console(stderr=True)) as bar:
+        columns = [
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn(unit),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        ]
+        with Progress(*columns, console=Console(stderr=True)) as bar:
             task = bar.add_task(what, total=total, note="")
             yield lambda by=1, note="": bar.update(task, advance=by, note=note)
         return
@@ -84,7 +92,8 @@ def progress(what: str, total: float | None, unit: str = "") -> Iterator[Callabl
         if now - last >= _LOG_EVERY_S or (total is not None and done >= total):
             last = now
             share = f"{done:.0f}/{total:.0f}" if total is not None else f"{done:.0f}"
-            left = f", {(now - started) / done * (total - done):.0f} s left" if total and 0 < done < total else ""
+            known = total is not None and 0 < done < total
+            left = f", {(now - started) / done * (total - done):.0f} s left" if total and known else ""
             log.info("%s: %s %s%s%s", what, share, unit, left, f" ({note})" if note else "")
 
     yield advance
@@ -116,8 +125,11 @@ def run(command: click.Command, arguments: Sequence[str] | None = None, name: st
     except Exception as error:
         if debug:
             raise
-        _fail(f"error: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}. "
-              "This is not one we foresaw: run again with --debug for the traceback.", 1)
+        _fail(
+            f"error: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}. "
+            "This is not one we foresaw: run again with --debug for the traceback.",
+            1,
+        )
 
 
 def positive(value: int | None, name: str) -> None:

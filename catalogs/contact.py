@@ -23,8 +23,15 @@ _COLOUR = {"reference": "#ffb454", "target": "#59c2ff"}
 _DIMMED = {"reference": "#8a6432", "target": "#33698a"}
 
 
-def contact_sheet(root: Root, rows: Sequence[Row], path: str | Path, *, title: str = "", limit: int = 50,
-                  total: int | None = None) -> None:
+def contact_sheet(
+    root: Root,
+    rows: Sequence[Row],
+    path: str | Path,
+    *,
+    title: str = "",
+    limit: int = 50,
+    total: int | None = None,
+) -> None:
     """Draw samples as one picture: label, then reference and target at four times, and their sound.
 
     A file that is missing or does not decode is said so in its place; the others are drawn all the same.

@@ -57,5 +57,8 @@ def frame_count(row: Row) -> int:
 def files(row: Row) -> dict[str, str]:
     """Every file of a row by what it is: media columns, then ``signal NAME``; paths relative to the root."""
     found = {column: row[column] for column in MEDIA if row.get(column)}
-    return found | {f"signal {signal['name']}": signal["path"] for signal in row.get("signals") or []
-                    if signal and signal.get("path")}
+    return found | {
+        f"signal {signal['name']}": signal["path"]
+        for signal in row.get("signals") or []
+        if signal and signal.get("path")
+    }

@@ -38,19 +38,36 @@ def explain(root: Root, sample_id: str, name: str | None = None) -> dict[str, An
     commit = _added_by(root, catalog.name, row)
     span = describe.span(row)
     story: dict[str, Any] = {
-        "sample": {"id": row["sample_id"], "modality": row["modality"], "caption": row["caption"] or "",
-                   "caption_source": row["caption_source"]},
-        "source": {"uri": row["source_uri"], "sha256": row["source_sha256"], "span_s": span and list(span),
-                   "span_ticks": [row["span_start"], row["span_end"]],
-                   "license": row["source_license"] or "not stated",
-                   "attribution": row["source_attribution"] or "not stated"},
+        "sample": {
+            "id": row["sample_id"],
+            "modality": row["modality"],
+            "caption": row["caption"] or "",
+            "caption_source": row["caption_source"],
+        },
+        "source": {
+            "uri": row["source_uri"],
+            "sha256": row["source_sha256"],
+            "span_s": span and list(span),
+            "span_ticks": [row["span_start"], row["span_end"]],
+            "license": row["source_license"] or "not stated",
+            "attribution": row["source_attribution"] or "not stated",
+        },
         "stages": _stages(row),
-        "identity": {"timeline": row["timeline"], "params": _json(row["params"]), "seed": row["seed"],
-                     "code_version": row["code_version"], "made_with": _json(row["made_with"])},
+        "identity": {
+            "timeline": row["timeline"],
+            "params": _json(row["params"]),
+            "seed": row["seed"],
+            "code_version": row["code_version"],
+            "made_with": _json(row["made_with"]),
+        },
         "figures": describe.figures(row),
         "files": {what: _size(root, path) for what, path in describe.files(row).items()},
-        "catalog": {"id": str(catalog.at(catalog.version or 0)).partition("?")[0], "unit_id": row["unit_id"],
-                    "run_id": row["run_id"], **_commit(catalog.name, commit)},
+        "catalog": {
+            "id": str(catalog.at(catalog.version or 0)).partition("?")[0],
+            "unit_id": row["unit_id"],
+            "run_id": row["run_id"],
+            **_commit(catalog.name, commit),
+        },
     }
     if commit:
         story["again"] = {"command": command(commit)}
@@ -100,20 +117,28 @@ def render(story: Mapping[str, Any]) -> str:
 
 def _stages(row: Row) -> list[dict[str, Any]]:
     """What happened to the clip, in order."""
-    estimator = {"by": row["estimator"], "weights": row["estimator_weights"] or "none",
-                 "license": row["estimator_license"], "commercial_ok": row["commercial_ok"]}
-    return [{"stage": "decode", "by": row["decoder"], "why": row["decoder_reason"]},
-            {"stage": "resample", "to": row["timeline"], "av_offset_ms": row["av_offset_ms"]},
-            {"stage": "measure", **estimator},
-            {"stage": "draw", "scale": f"1/{row['reference_downscale'] or 1}"},
-            {"stage": "commit", "run": row["run_id"]}]
+    estimator = {
+        "by": row["estimator"],
+        "weights": row["estimator_weights"] or "none",
+        "license": row["estimator_license"],
+        "commercial_ok": row["commercial_ok"],
+    }
+    return [
+        {"stage": "decode", "by": row["decoder"], "why": row["decoder_reason"]},
+        {"stage": "resample", "to": row["timeline"], "av_offset_ms": row["av_offset_ms"]},
+        {"stage": "measure", **estimator},
+        {"stage": "draw", "scale": f"1/{row['reference_downscale'] or 1}"},
+        {"stage": "commit", "run": row["run_id"]},
+    ]
 
 
 def _added_by(root: Root, name: str, row: Row) -> dict[str, Any] | None:
     """The commit that added the row: the first of its run's in which it stands; None if the log is gone."""
     history = table_of(root, name).history()
-    commits = sorted((commit for commit in history if commit.get("run_id") == row["run_id"]),
-                     key=lambda commit: int(commit["version"]))
+    commits = sorted(
+        (commit for commit in history if commit.get("run_id") == row["run_id"]),
+        key=lambda commit: int(commit["version"]),
+    )
     here = f"sample_id = '{row['sample_id']}' AND unit_id = '{row['unit_id']}'"
     low, high = 0, len(commits) - 1
     while low < high:  # once there it stays until a later run, so halving finds it in a long run
@@ -130,8 +155,12 @@ def _commit(name: str, commit: Mapping[str, Any] | None) -> dict[str, Any]:
     if commit is None:
         return {"added_in": "unknown: the log of that commit is gone"}
     when = datetime.fromtimestamp(commit["timestamp"] / 1000, UTC).isoformat(timespec="seconds")
-    return {"added_in": f"{name}@{commit['version']}", "added_at": when,
-            "avcontrol": commit.get("avcontrol", ""), "python": commit.get("python", "")}
+    return {
+        "added_in": f"{name}@{commit['version']}",
+        "added_at": when,
+        "avcontrol": commit.get("avcontrol", ""),
+        "python": commit.get("python", ""),
+    }
 
 
 def _size(root: Root, path: str) -> dict[str, Any]:

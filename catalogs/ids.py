@@ -34,12 +34,14 @@ class CatalogID:
         """
         match = _ID.fullmatch(text.strip())
         if not match or not _NAME.fullmatch(match["name"]):
-            raise ConfigError(f"{text!r} is not a catalog ID",
-                              "Write NAME, NAME@VERSION or 'NAME@VERSION?WHERE'.")
+            raise ConfigError(
+                f"{text!r} is not a catalog ID", "Write NAME, NAME@VERSION or 'NAME@VERSION?WHERE'."
+            )
         version = match["version"]
         if version is not None and not version.isdecimal():
-            raise ConfigError(f"version {version!r} in {text!r} is not a number",
-                              "Write NAME@VERSION, e.g. canny@3.")
+            raise ConfigError(
+                f"version {version!r} in {text!r} is not a number", "Write NAME@VERSION, e.g. canny@3."
+            )
         where = (match["where"] or "").strip() or None
         return cls(name=match["name"], version=int(version) if version else None, where=where)
 

@@ -66,8 +66,11 @@ def audio(root: Root, relative: str) -> tuple[NDArray[np.float32], int]:
     with _broken_if_unreadable(relative), av.open(str(path)) as container:
         stream = container.streams.audio[0]
         stereo = av.AudioResampler(format="fltp", layout="stereo", rate=stream.rate)
-        pieces = [piece.to_ndarray() for frame in (*container.decode(stream), None)
-                  for piece in stereo.resample(frame)]
+        pieces = [
+            piece.to_ndarray()
+            for frame in (*container.decode(stream), None)
+            for piece in stereo.resample(frame)
+        ]
         return np.ascontiguousarray(np.concatenate(pieces, axis=1).T), int(stream.rate)
 
 
@@ -104,5 +107,7 @@ def _broken_if_unreadable(relative: str) -> Iterator[None]:
     try:
         yield
     except (av.error.FFmpegError, IndexError, ValueError) as error:
-        raise BrokenCatalog(f"{relative} does not decode: {error}",
-                            "`avcontrol catalog validate --deep` names every damaged file.") from error
+        raise BrokenCatalog(
+            f"{relative} does not decode: {error}",
+            "`avcontrol catalog validate --deep` names every damaged file.",
+        ) from error

@@ -20,8 +20,15 @@ from catalogs.errors import AvcontrolError, ConfigError
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def setting(help: str, default: Any = dataclasses.MISSING, *, flag: str = "", argument: bool = False,
-            completes: str = "", env: str = "") -> Any:
+def setting(
+    help: str,
+    default: Any = dataclasses.MISSING,
+    *,
+    flag: str = "",
+    argument: bool = False,
+    completes: str = "",
+    env: str = "",
+) -> Any:
     """A dataclass field that is also an option.
 
     Args:
@@ -39,10 +46,10 @@ def setting(help: str, default: Any = dataclasses.MISSING, *, flag: str = "", ar
 
 
 def options(config: type) -> Callable[[F], F]:
-    """Give a click command an option for each field of ``config``, and ``--config FILE.toml``; it gets one instance.
+    """Give a click command an option for each field of ``config``, and ``--config``; it gets one instance.
 
-    Values come from the command line, then the environment, then the TOML file, then the defaults. A key in the file
-    that is no field is an error.
+    Values come from the command line, then the environment, then the TOML file, then the defaults. A key in
+    the file that is no field is an error.
     """
     hints = typing.get_type_hints(config)
 
@@ -57,9 +64,16 @@ def options(config: type) -> Callable[[F], F]:
 
         for field in reversed(dataclasses.fields(config)):
             command = _parameter(field, hints[field.name])(command)
-        file = click.option("--config", "config_file", type=click.Path(dir_okay=False, path_type=Path), is_eager=True,
-                            expose_value=False, callback=functools.partial(_read_toml, config), metavar="FILE",
-                            help="TOML file with any of these options; the command line wins.")
+        file = click.option(
+            "--config",
+            "config_file",
+            type=click.Path(dir_okay=False, path_type=Path),
+            metavar="FILE",
+            is_eager=True,
+            expose_value=False,
+            callback=functools.partial(_read_toml, config),
+            help="TOML file with any of these options; the command line wins.",
+        )
         return typing.cast(F, file(command))
 
     return decorate
@@ -69,21 +83,30 @@ def _parameter(field: dataclasses.Field[Any], hint: Any) -> Callable[[Any], Any]
     said = field.metadata
     kind = _click_type(hint)
     required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-    completes = {"catalog": _complete_catalog, "modality": _complete_modality}.get(said.get("completes", ""))
+    completes = {"catalog": complete_catalog, "modality": complete_modality}.get(said.get("completes", ""))
     if said.get("argument"):
-        return click.argument(field.name, type=kind, required=required, shell_complete=completes,
-                              metavar=field.name.upper())
+        return click.argument(
+            field.name, type=kind, required=required, shell_complete=completes, metavar=field.name.upper()
+        )
     name = "--" + (said.get("flag") or field.name).replace("_", "-")
-    more: dict[str, Any] = {"help": said.get("help"), "required": required, "shell_complete": completes,
-                            "envvar": said.get("env") or None, "show_envvar": bool(said.get("env"))}
+    more: dict[str, Any] = {
+        "help": said.get("help"),
+        "required": required,
+        "shell_complete": completes,
+        "envvar": said.get("env") or None,
+        "show_envvar": bool(said.get("env")),
+    }
+    if not required:  # click takes default=None for a default, too
+        made = field.default_factory
+        default: Any = field.default if made is dataclasses.MISSING else made()
+        more["default"] = [f"{k}={v}" for k, v in default.items()] if _is_pairs(hint) else default
+        more["show_default"] = default not in (None, "", {}) and hint is not bool
     if _is_pairs(hint):
         return click.option(name, field.name, multiple=True, metavar="KEY=VALUE", **more)
     if hint is bool:
-        return click.option(f"{name}/--no-{name[2:]}" if field.default else name, field.name, is_flag=True,
-                            default=field.default, **more)
-    default = None if required else field.default
-    return click.option(name, field.name, type=kind, default=default,
-                        show_default=default not in (None, ""), **more)
+        both = f"{name}/--no-{name[2:]}" if field.default is True else name
+        return click.option(both, field.name, is_flag=True, **more)
+    return click.option(name, field.name, type=kind, **more)
 
 
 def _click_type(hint: Any) -> Any:
@@ -134,15 +157,26 @@ def _read_toml(config: type, context: click.Context, parameter: click.Parameter,
 
 
 def _check_toml(file: Path, key: str, value: Any, hint: Any) -> None:
-    """Refuse what click would take for something else: a table, a list, or true and false for a number or text."""
+    """Refuse what click would take for something else: a table or list as text, true as 1, 1.5 as 1."""
     wanted = "a table" if _is_pairs(hint) else "true or false" if hint is bool else "a single value"
-    found = ("a table" if isinstance(value, dict) else "a list" if isinstance(value, list)
-             else "true or false" if isinstance(value, bool) else "a single value")
+    found = (
+        "a table"
+        if isinstance(value, dict)
+        else "a list"
+        if isinstance(value, list)
+        else "true or false"
+        if isinstance(value, bool)
+        else "a single value"
+    )
+    if isinstance(value, float) and int in (hint, *typing.get_args(hint)):
+        wanted, found = "a whole number", str(value)
     if found != wanted:
         raise ConfigError(f"{key} in {file} must be {wanted}, not {found}")
 
 
-def _complete_catalog(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def complete_catalog(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
     """Catalog names, and versions once a name stands; for ``--root`` as typed so far or AVCONTROL_ROOT."""
     import os
 
@@ -160,13 +194,19 @@ def _complete_catalog(context: click.Context, parameter: click.Parameter, incomp
         history = table_of(root, name).history()
     except AvcontrolError:
         return []
-    return [CompletionItem(f"{name}@{commit['version']}") for commit in history
-            if f"{name}@{commit['version']}".startswith(incomplete)]
+    return [
+        CompletionItem(f"{name}@{commit['version']}")
+        for commit in history
+        if f"{name}@{commit['version']}".startswith(incomplete)
+    ]
 
 
-def _complete_modality(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def complete_modality(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
     import pkgutil
 
-    folder = Path(__file__).parents[1] / "pipelines" / "modalities"  # by path: this package imports no sibling
+    # By path: this package imports no sibling.
+    folder = Path(__file__).parents[1] / "pipelines" / "modalities"
     known = [module.name.replace("_", "-") for module in pkgutil.iter_modules([str(folder)])]
     return [CompletionItem(name) for name in known if name.startswith(incomplete)]

@@ -20,14 +20,38 @@ from catalogs.ids import CatalogID
 from catalogs.root import Root, storage_errors
 
 _PEAKS = 240
-_PROVENANCE = ("source_uri", "source_sha256", "source_license", "source_attribution", "caption_source",
-               "timeline", "estimator", "estimator_weights", "estimator_license", "commercial_ok", "params",
-               "seed", "code_version", "decoder", "decoder_reason", "made_with", "sample_id", "unit_id",
-               "run_id")
+_PROVENANCE = (
+    "source_uri",
+    "source_sha256",
+    "source_license",
+    "source_attribution",
+    "caption_source",
+    "timeline",
+    "estimator",
+    "estimator_weights",
+    "estimator_license",
+    "commercial_ok",
+    "params",
+    "seed",
+    "code_version",
+    "decoder",
+    "decoder_reason",
+    "made_with",
+    "sample_id",
+    "unit_id",
+    "run_id",
+)
 
 
-def write_page(root: Root, catalog_id: str | CatalogID, rows: Sequence[Row], folder: str | Path, *,
-               limit: int = 200, total: int | None = None) -> Path:
+def write_page(
+    root: Root,
+    catalog_id: str | CatalogID,
+    rows: Sequence[Row],
+    folder: str | Path,
+    *,
+    limit: int = 200,
+    total: int | None = None,
+) -> Path:
     """Write ``folder/index.html`` with a player for each sample.
 
     Media are linked where they lie if the folder is inside the root, else hard-linked or copied to
@@ -51,8 +75,12 @@ def write_page(root: Root, catalog_id: str | CatalogID, rows: Sequence[Row], fol
     shown = rows[:limit]
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        data = {"catalog": str(catalog_id), "total": len(rows) if total is None else total,
-                "stats": _stats(shown), "samples": [_sample(root, row, folder) for row in shown]}
+        data = {
+            "catalog": str(catalog_id),
+            "total": len(rows) if total is None else total,
+            "stats": _stats(shown),
+            "samples": [_sample(root, row, folder) for row in shown],
+        }
         page = resources.files("catalogs").joinpath("page.html").read_text("utf-8")
         target = folder / "index.html"
         target.write_text(page.replace("__DATA__", _script_json(data)), "utf-8")
@@ -74,12 +102,19 @@ def _sample(root: Root, row: Row, folder: Path) -> dict[str, Any]:
         except AvcontrolError as error:
             problems.append(f"{column}: {error.message}")
     rate = describe.fps(row)
-    return {"id": row["sample_id"], "caption": row.get("caption") or "", "where": describe.where(row),
-            "urls": urls, "waves": waves, "problems": problems,
-            "frames": describe.frame_count(row), "fps": float(rate),
-            "aspect": (row.get("width") or 16) / (row.get("height") or 9),
-            "figures": [[name, describe.figure(value)] for name, value in describe.figures(row).items()],
-            "provenance": _provenance(row)}
+    return {
+        "id": row["sample_id"],
+        "caption": row.get("caption") or "",
+        "where": describe.where(row),
+        "urls": urls,
+        "waves": waves,
+        "problems": problems,
+        "frames": describe.frame_count(row),
+        "fps": float(rate),
+        "aspect": (row.get("width") or 16) / (row.get("height") or 9),
+        "figures": [[name, describe.figure(value)] for name, value in describe.figures(row).items()],
+        "provenance": _provenance(row),
+    }
 
 
 def _provenance(row: Row) -> list[list[str]]:
@@ -113,9 +148,12 @@ def _stats(rows: Sequence[Row]) -> list[str]:
     sound = sum(bool(row.get("audio")) for row in rows)
     captioned = sum(bool(row.get("caption")) for row in rows)
     quality = [row["quality"] for row in rows if row.get("quality") is not None]
-    told = [f"{seconds:.1f} s of clips" if seconds < 600 else f"{seconds / 3600:.2f} h of clips",
-            _most(Counter(str(row.get("timeline") or "no timeline") for row in rows)),
-            f"{sound} with sound", f"{captioned} with a caption"]
+    told = [
+        f"{seconds:.1f} s of clips" if seconds < 600 else f"{seconds / 3600:.2f} h of clips",
+        _most(Counter(str(row.get("timeline") or "no timeline") for row in rows)),
+        f"{sound} with sound",
+        f"{captioned} with a caption",
+    ]
     if quality:
         mean = sum(quality) / len(quality)
         told.append(f"quality {min(quality):.2f} to {max(quality):.2f}, mean {mean:.2f}")

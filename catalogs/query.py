@@ -21,14 +21,23 @@ from catalogs.store import Table
 
 _EXAMPLE = "WHERE is an SQL condition, e.g. 'canny@3?quality>0.5'."
 _LITERAL = re.compile(r"'(?:[^']|'')*'")
-_CHANGING = re.compile(r"\b(?:(?:random|setseed|uuid(?:v4|v7)?|gen_random_uuid|now|today|get_current_\w+|"
-                       r"transaction_timestamp|nextval)\s*\(|(?:current_date|current_time|current_timestamp|"
-                       r"localtime|localtimestamp)\b)", re.IGNORECASE)
+_CHANGING = re.compile(
+    r"\b(?:(?:random|setseed|uuid(?:v4|v7)?|gen_random_uuid|now|today|get_current_\w+|"
+    r"transaction_timestamp|nextval)\s*\(|(?:current_date|current_time|current_timestamp|"
+    r"localtime|localtimestamp)\b)",
+    re.IGNORECASE,
+)
 _KEYS = {"samples": ("sample_id", "unit_id"), "rejects": ("reject_id",), "ledger": ("ledger_id",)}
 
 
-def table_of(root: Root, name: str, kind: str = "samples", *, create: pa.Schema | None = None,
-             version: int | None = None) -> Table:
+def table_of(
+    root: Root,
+    name: str,
+    kind: str = "samples",
+    *,
+    create: pa.Schema | None = None,
+    version: int | None = None,
+) -> Table:
     """Open one of a catalog's tables: ``samples``, ``rejects`` or ``ledger``.
 
     Raises:
@@ -43,11 +52,14 @@ def table_of(root: Root, name: str, kind: str = "samples", *, create: pa.Schema 
         known = names(root)
         if name in known and version is not None:
             latest = Table.open(root, f"catalogs/{name}/{kind}", key=_KEYS[kind]).version
-            raise CatalogNotFound(f"catalog {name} has no version {version}",
-                                  f"It has versions 0 to {latest}; {name}@{latest} is the newest.") from None
+            raise CatalogNotFound(
+                f"catalog {name} has no version {version}",
+                f"It has versions 0 to {latest}; {name}@{latest} is the newest.",
+            ) from None
         if name in known:
-            raise CatalogNotFound(f"catalog {name} has no table {kind}",
-                                  "Was it made by something else?") from None
+            raise CatalogNotFound(
+                f"catalog {name} has no table {kind}", "Was it made by something else?"
+            ) from None
         near = difflib.get_close_matches(name, known, n=1)
         listed = f"There are: {', '.join(known)}." if known else "`avcontrol build` makes the first one."
         guess = f"Did you mean {near[0]}? " if near else ""
@@ -57,8 +69,11 @@ def table_of(root: Root, name: str, kind: str = "samples", *, create: pa.Schema 
 def names(root: Root) -> list[str]:
     """Names of the catalogs under a root, sorted."""
     selector = fs.FileSelector(root.path("catalogs"), allow_not_found=True)
-    found = [PurePosixPath(info.path).name for info in root.filesystem.get_file_info(selector)
-             if info.type == fs.FileType.Directory]
+    found = [
+        PurePosixPath(info.path).name
+        for info in root.filesystem.get_file_info(selector)
+        if info.type == fs.FileType.Directory
+    ]
     return sorted(name for name in found if root.exists(f"catalogs/{name}/samples/_delta_log"))
 
 
@@ -68,8 +83,14 @@ def pin(root: Root, text: str) -> CatalogID:
     return catalog.at(table_of(root, catalog.name, version=catalog.version).version)
 
 
-def select(root: Root, catalog: str | CatalogID, columns: Sequence[str] | None = None, *,
-           limit: int | None = None, kind: str = "samples") -> pa.Table:
+def select(
+    root: Root,
+    catalog: str | CatalogID,
+    columns: Sequence[str] | None = None,
+    *,
+    limit: int | None = None,
+    kind: str = "samples",
+) -> pa.Table:
     """The rows of a catalog ID, ordered by their key.
 
     Args:
@@ -105,8 +126,11 @@ def condition(catalog: CatalogID) -> str:
         raise BadQuery(_first_line(error), _EXAMPLE) from None
     changing = _CHANGING.search(_LITERAL.sub("''", catalog.where))
     if changing:
-        raise BadQuery(f"{changing[0].strip('( ')} changes from call to call, but a catalog ID "
-                       "selects the same rows forever", _EXAMPLE)
+        raise BadQuery(
+            f"{changing[0].strip('( ')} changes from call to call, but a catalog ID "
+            "selects the same rows forever",
+            _EXAMPLE,
+        )
     return f" WHERE ({catalog.where}\n)"  # the line break ends a comment
 
 
@@ -155,11 +179,14 @@ def sample(root: Root, sample_id: str, name: str | None = None) -> tuple[Catalog
     if len(found) == 1:
         return found[0]
     if not found:
-        raise CatalogNotFound(f"no sample begins with {sample_id!r}",
-                              "`avcontrol catalog query NAME --columns sample_id` lists those that exist.")
+        raise CatalogNotFound(
+            f"no sample begins with {sample_id!r}",
+            "`avcontrol catalog query NAME --columns sample_id` lists those that exist.",
+        )
     listed = ", ".join(f"{row['sample_id']} in {pinned.name}" for pinned, row in found[:6])
-    raise CatalogNotFound(f"{len(found)} samples begin with {sample_id!r}",
-                          f"Give more of the ID, or its catalog: {listed}.")
+    raise CatalogNotFound(
+        f"{len(found)} samples begin with {sample_id!r}", f"Give more of the ID, or its catalog: {listed}."
+    )
 
 
 def manifest_hash(sample_ids: Iterable[str]) -> str:
@@ -175,13 +202,17 @@ def _quoted(name: str, schema: pa.Schema) -> str:
 
 def _unknown_column(name: str, schema: pa.Schema) -> BadQuery:
     near = difflib.get_close_matches(name, schema.names, n=1)
-    return BadQuery(f"unknown column {name!r}",
-                    f"Did you mean {near[0]}?" if near else f"Columns: {', '.join(schema.names)}.")
+    return BadQuery(
+        f"unknown column {name!r}",
+        f"Did you mean {near[0]}?" if near else f"Columns: {', '.join(schema.names)}.",
+    )
 
 
 def _unreadable(table: Table, error: Exception) -> BrokenCatalog:
-    return BrokenCatalog(f"{table.name} cannot be read: {_first_line(error)}",
-                         "`avcontrol catalog validate` names what is lost.")
+    return BrokenCatalog(
+        f"{table.name} cannot be read: {_first_line(error)}",
+        "`avcontrol catalog validate` names what is lost.",
+    )
 
 
 def _first_line(error: Exception) -> str:

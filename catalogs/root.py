@@ -101,8 +101,10 @@ class Root:
             if not resolved.is_relative_to(self.folder):
                 raise UnsafePath(f"{relative} leads out of {self.folder}")
             if not resolved.is_file():
-                raise BrokenCatalog(f"missing file {relative} under {self.uri}",
-                                    "`avcontrol catalog validate` lists what is missing.")
+                raise BrokenCatalog(
+                    f"missing file {relative} under {self.uri}",
+                    "`avcontrol catalog validate` lists what is missing.",
+                )
             return resolved
         target = _cache_folder() / hashlib.sha256(f"{self.uri}/{relative}".encode()).hexdigest()
         target = target.with_suffix(PurePosixPath(relative).suffix)
@@ -209,11 +211,15 @@ def storage_errors(place: Path | str) -> Iterator[None]:
     except OSError as error:
         said = str(error).lower()
         if error.errno in (errno.ENOSPC, errno.EDQUOT) or "no space left" in said:
-            raise StorageError(f"disk full while writing {place}",
-                               "Free some space and start the same command again: it goes on.") from error
+            raise StorageError(
+                f"disk full while writing {place}",
+                "Free some space and start the same command again: it goes on.",
+            ) from error
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM) or "read-only" in said:
-            raise StorageError(f"cannot write to {place}: {error.strerror or error}",
-                               "Give --root a folder you may write to.") from error
+            raise StorageError(
+                f"cannot write to {place}: {error.strerror or error}",
+                "Give --root a folder you may write to.",
+            ) from error
         raise StorageError(f"storage failed at {place}: {error}") from error
 
 

@@ -9,54 +9,124 @@ TICKS_PER_SECOND = 705_600_000  # spans are in ticks: frames and samples of usua
 
 _text, _int, _long, _float = pa.string(), pa.int32(), pa.int64(), pa.float64()
 
-SAMPLES = pa.schema([
-    ("sample_id", _text), ("modality", _text),
-    # the pair: media paths relative to the root; null where a modality has none
-    ("caption", _text), ("caption_source", _text),
-    ("video", _text), ("reference_video", _text), ("audio", _text), ("reference_audio", _text),
-    ("signals", pa.list_(pa.struct([("name", _text), ("path", _text)]))),
-    ("width", _int), ("height", _int), ("frames", _int), ("fps_num", _int), ("fps_den", _int),
-    ("sample_rate", _int), ("audio_samples", _long), ("reference_downscale", _int), ("steps", _int),
-    # identity: sample_id is the hash of these
-    ("source_sha256", _text), ("span_start", _long), ("span_end", _long), ("timeline", _text),
-    ("estimator", _text), ("estimator_weights", _text), ("params", _text), ("code_version", _text),
-    ("seed", _long),
-    # provenance
-    ("source_uri", _text), ("source_license", _text), ("source_attribution", _text),
-    ("estimator_license", _text), ("commercial_ok", pa.bool_()),
-    ("decoder", _text), ("decoder_reason", _text), ("made_with", _text),
-    # figures to select by
-    ("quality", _float), ("motion", _float), ("brightness", _float), ("sharpness", _float),
-    ("av_offset_ms", _float),
-    # book-keeping
-    ("unit_id", _text), ("run_id", _text), ("schema_version", _int),
-])
+SAMPLES = pa.schema(
+    [
+        ("sample_id", _text),
+        ("modality", _text),
+        # the pair: media paths relative to the root; null where a modality has none
+        ("caption", _text),
+        ("caption_source", _text),
+        ("video", _text),
+        ("reference_video", _text),
+        ("audio", _text),
+        ("reference_audio", _text),
+        ("signals", pa.list_(pa.struct([("name", _text), ("path", _text)]))),
+        ("width", _int),
+        ("height", _int),
+        ("frames", _int),
+        ("fps_num", _int),
+        ("fps_den", _int),
+        ("sample_rate", _int),
+        ("audio_samples", _long),
+        ("reference_downscale", _int),
+        ("steps", _int),
+        # identity: sample_id is the hash of these
+        ("source_sha256", _text),
+        ("span_start", _long),
+        ("span_end", _long),
+        ("timeline", _text),
+        ("estimator", _text),
+        ("estimator_weights", _text),
+        ("params", _text),
+        ("code_version", _text),
+        ("seed", _long),
+        # provenance
+        ("source_uri", _text),
+        ("source_license", _text),
+        ("source_attribution", _text),
+        ("estimator_license", _text),
+        ("commercial_ok", pa.bool_()),
+        ("decoder", _text),
+        ("decoder_reason", _text),
+        ("made_with", _text),
+        # figures to select by
+        ("quality", _float),
+        ("motion", _float),
+        ("brightness", _float),
+        ("sharpness", _float),
+        ("av_offset_ms", _float),
+        # book-keeping
+        ("unit_id", _text),
+        ("run_id", _text),
+        ("schema_version", _int),
+    ]
+)
 """One row per sample. Spans are integer ticks of 1/705600000 s from the source's first video frame."""
 
-REJECTS = pa.schema([
-    ("reject_id", _text), ("modality", _text), ("source_uri", _text), ("source_sha256", _text),
-    ("span_start", _long), ("span_end", _long), ("stage", _text), ("reason", _text), ("message", _text),
-    ("timeline", _text), ("params", _text), ("code_version", _text), ("seed", _long),
-    ("unit_id", _text), ("run_id", _text), ("schema_version", _int),
-])
+REJECTS = pa.schema(
+    [
+        ("reject_id", _text),
+        ("modality", _text),
+        ("source_uri", _text),
+        ("source_sha256", _text),
+        ("span_start", _long),
+        ("span_end", _long),
+        ("stage", _text),
+        ("reason", _text),
+        ("message", _text),
+        ("timeline", _text),
+        ("params", _text),
+        ("code_version", _text),
+        ("seed", _long),
+        ("unit_id", _text),
+        ("run_id", _text),
+        ("schema_version", _int),
+    ]
+)
 """One row per clip or source that could not become a sample, with enough to replay it."""
 
-LEDGER = pa.schema([
-    ("ledger_id", _text), ("unit_id", _text), ("source_uri", _text), ("timeline", _text),
-    ("samples", _int), ("rejects", _int), ("run_id", _text),
-])
+LEDGER = pa.schema(
+    [
+        ("ledger_id", _text),
+        ("unit_id", _text),
+        ("source_uri", _text),
+        ("timeline", _text),
+        ("samples", _int),
+        ("rejects", _int),
+        ("run_id", _text),
+    ]
+)
 """One row per finished work unit: what was done to which source, at which clip timeline."""
 
-SOURCES = pa.schema([
-    ("source_id", _text), ("source_uri", _text), ("size", _long), ("mtime_ns", _long), ("sha256", _text),
-    ("ticks", _long), ("probe", _text), ("reason", _text), ("message", _text), ("run_id", _text),
-])
+SOURCES = pa.schema(
+    [
+        ("source_id", _text),
+        ("source_uri", _text),
+        ("size", _long),
+        ("mtime_ns", _long),
+        ("sha256", _text),
+        ("ticks", _long),
+        ("probe", _text),
+        ("reason", _text),
+        ("message", _text),
+        ("run_id", _text),
+    ]
+)
 """One row per source seen, keyed by URI, size and modification time: what was probed is not probed again."""
 
-ENCODINGS = pa.schema([
-    ("encoding_id", _text), ("kind", _text), ("input", _text), ("encoder", _text), ("backbone", _text),
-    ("path", _text), ("shape", _text), ("dtype", _text), ("run_id", _text),
-])
+ENCODINGS = pa.schema(
+    [
+        ("encoding_id", _text),
+        ("kind", _text),
+        ("input", _text),
+        ("encoder", _text),
+        ("backbone", _text),
+        ("path", _text),
+        ("shape", _text),
+        ("dtype", _text),
+        ("run_id", _text),
+    ]
+)
 """One row per latent or prompt embedding, keyed by its input and the encoder's weights hash."""
 
 

@@ -40,8 +40,15 @@ class Table:
         self._files: set[str] = set()
 
     @classmethod
-    def open(cls, root: Root, name: str, *, key: tuple[str, ...], create: pa.Schema | None = None,
-             version: int | None = None) -> Table:
+    def open(
+        cls,
+        root: Root,
+        name: str,
+        *,
+        key: tuple[str, ...],
+        create: pa.Schema | None = None,
+        version: int | None = None,
+    ) -> Table:
         """Open a table, or create it with the schema ``create``; columns it lacks are added when appending.
 
         Raises:
@@ -55,9 +62,13 @@ class Table:
             if create is None:
                 raise CatalogNotFound(f"no table {name} under {root.uri}") from None
             with storage_errors(uri):
-                delta = DeltaTable.create(uri, create, mode="ignore",
-                                          configuration={"avcontrol.schema": str(SCHEMA_VERSION)},
-                                          raise_if_key_not_exists=False)
+                delta = DeltaTable.create(
+                    uri,
+                    create,
+                    mode="ignore",
+                    configuration={"avcontrol.schema": str(SCHEMA_VERSION)},
+                    raise_if_key_not_exists=False,
+                )
                 delta = DeltaTable(uri)
         except (DeltaError, OverflowError) as error:
             if version is not None:
@@ -67,9 +78,10 @@ class Table:
             raise StorageError(f"cannot reach {uri}: {error}") from error
         written = int(delta.metadata().configuration.get("avcontrol.schema", SCHEMA_VERSION))
         if written > SCHEMA_VERSION:
-            raise BrokenCatalog(f"{name} has schema version {written}; this release knows up to "
-                                f"{SCHEMA_VERSION}",
-                                "Install a newer avcontrol.")
+            raise BrokenCatalog(
+                f"{name} has schema version {written}; this release knows up to {SCHEMA_VERSION}",
+                "Install a newer avcontrol.",
+            )
         return cls(root, name, key, delta)
 
     @property
@@ -109,8 +121,10 @@ class Table:
         try:
             return self.dataset().to_table(columns=list(columns) if columns else None, filter=where)
         except (pa.ArrowInvalid, OSError) as error:
-            raise BrokenCatalog(f"a data file of {self.name} is missing or corrupt: {error}",
-                                "`avcontrol catalog validate` names what is lost.") from None
+            raise BrokenCatalog(
+                f"a data file of {self.name} is missing or corrupt: {error}",
+                "`avcontrol catalog validate` names what is lost.",
+            ) from None
 
     def keys(self) -> set[tuple[str, ...]]:
         """Keys of all rows in the latest version; only files not seen before are read."""
@@ -120,15 +134,19 @@ class Table:
             self._keys, self._files = set(), set()
         fresh = sorted(files - self._files)
         if fresh:
-            dataset = pads.dataset([self.root.path(f"{self.name}/{file}") for file in fresh],
-                                   filesystem=self.root.filesystem, format="parquet")
+            dataset = pads.dataset(
+                [self.root.path(f"{self.name}/{file}") for file in fresh],
+                filesystem=self.root.filesystem,
+                format="parquet",
+            )
             table = dataset.to_table(columns=list(self.key))
             self._keys.update(zip(*(table[name].to_pylist() for name in self.key), strict=True))
             self._files = files
         return self._keys
 
-    def append_new(self, rows: Iterable[Mapping[str, Any]], run: Mapping[str, str],
-                   schema: pa.Schema | None = None) -> int:
+    def append_new(
+        self, rows: Iterable[Mapping[str, Any]], run: Mapping[str, str], schema: pa.Schema | None = None
+    ) -> int:
         """Append the rows whose key the table does not hold yet, as one commit; returns how many.
 
         Args:
@@ -146,8 +164,9 @@ class Table:
             data = pa.Table.from_pylist(fresh, schema=schema)
             try:
                 with storage_errors(self.root.table_uri(self.name)):
-                    write_deltalake(self._delta, data, mode="append", schema_mode="merge",
-                                    commit_properties=_once(run))
+                    write_deltalake(
+                        self._delta, data, mode="append", schema_mode="merge", commit_properties=_once(run)
+                    )
                 return len(fresh)
             except CommitFailedError:
                 _back_off(attempt)
@@ -164,7 +183,7 @@ class Table:
         """
         todo, removed = sorted(set(values)), 0
         for start in range(0, len(todo), _DELETE_CHUNK):
-            chunk = todo[start:start + _DELETE_CHUNK]
+            chunk = todo[start : start + _DELETE_CHUNK]
             quoted = ", ".join("'" + value.replace("'", "''") + "'" for value in chunk)
             removed += self._delete_where(f"{column} IN ({quoted})", run)
         return removed
@@ -181,8 +200,9 @@ class Table:
         raise self._crowded()
 
     def _crowded(self) -> StorageError:
-        return StorageError(f"could not commit to {self.name} in {_ATTEMPTS} attempts",
-                            "Are too many builds writing to it?")
+        return StorageError(
+            f"could not commit to {self.name} in {_ATTEMPTS} attempts", "Are too many builds writing to it?"
+        )
 
 
 def _once(run: Mapping[str, str]) -> CommitProperties:

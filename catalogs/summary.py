@@ -36,19 +36,35 @@ def columns(root: Root, catalog: CatalogID) -> Rows:
             asked.append(f"{what}({quoted}) AS {what}{n}" if number else f"NULL AS {what}{n}")
     sql = f"SELECT count(*) AS rows, {', '.join(asked)} FROM rows{condition(catalog)}"
     told = run_sql(table, sql).to_pylist()[0]
-    return [{"column": field.name, "type": "list" if pa.types.is_nested(field.type) else str(field.type),
-             "null": told["rows"] - told[f"c{n}"], "distinct": told[f"d{n}"], "min": told[f"min{n}"],
-             "mean": told[f"avg{n}"], "max": told[f"max{n}"]} for n, field in enumerate(table.schema)]
+    return [
+        {
+            "column": field.name,
+            "type": "list" if pa.types.is_nested(field.type) else str(field.type),
+            "null": told["rows"] - told[f"c{n}"],
+            "distinct": told[f"d{n}"],
+            "min": told[f"min{n}"],
+            "mean": told[f"avg{n}"],
+            "max": told[f"max{n}"],
+        }
+        for n, field in enumerate(table.schema)
+    ]
 
 
 def versions(root: Root, catalog: CatalogID) -> Rows:
     """One row per version of a catalog, newest first: ID, when, what, rows added and removed, run."""
     table = table_of(root, catalog.name, version=catalog.version)
-    return [{"version": f"{catalog.name}@{commit['version']}", "when": _when(commit["timestamp"]),
-             "operation": commit["operation"].lower(),
-             "added": _metric(commit, "num_added_rows"), "removed": _metric(commit, "num_deleted_rows"),
-             "run": commit.get("run_id", ""), "avcontrol": commit.get("avcontrol", "")}
-            for commit in table.history()]
+    return [
+        {
+            "version": f"{catalog.name}@{commit['version']}",
+            "when": _when(commit["timestamp"]),
+            "operation": commit["operation"].lower(),
+            "added": _metric(commit, "num_added_rows"),
+            "removed": _metric(commit, "num_deleted_rows"),
+            "run": commit.get("run_id", ""),
+            "avcontrol": commit.get("avcontrol", ""),
+        }
+        for commit in table.history()
+    ]
 
 
 def rejects(root: Root, catalog: CatalogID, limit: int | None = None) -> Rows:
@@ -59,17 +75,28 @@ def rejects(root: Root, catalog: CatalogID, limit: int | None = None) -> Rows:
     """
     chosen = ["stage", "reason", "message", "source_uri", "span_start", "span_end"]
     table = _rejected(root, catalog, chosen, limit)
-    return [{"stage": row["stage"], "reason": row["reason"], "message": row["message"],
-             "source": row["source_uri"], "start_s": span and span[0], "end_s": span and span[1]}
-            for row in table.to_pylist() for span in [describe.span(row)]]
+    return [
+        {
+            "stage": row["stage"],
+            "reason": row["reason"],
+            "message": row["message"],
+            "source": row["source_uri"],
+            "start_s": span and span[0],
+            "end_s": span and span[1],
+        }
+        for row in table.to_pylist()
+        for span in [describe.span(row)]
+    ]
 
 
 def reasons(root: Root, catalog: CatalogID) -> Rows:
     """One row per reason with the number of its rejects, most first; the same errors as :func:`rejects`."""
     table = _rejected(root, catalog, ["stage", "reason"], None)
     counts = Counter(zip(table["stage"].to_pylist(), table["reason"].to_pylist(), strict=True))
-    return [{"stage": stage, "reason": reason, "rejects": count} for (stage, reason), count in
-            sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
+    return [
+        {"stage": stage, "reason": reason, "rejects": count}
+        for (stage, reason), count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    ]
 
 
 def count(root: Root, catalog: CatalogID) -> int:
@@ -81,13 +108,20 @@ def count(root: Root, catalog: CatalogID) -> int:
 def _catalog(root: Root, name: str) -> dict[str, Any]:
     try:
         table = table_of(root, name)
-        rows = run_sql(table, "SELECT count(*) AS n, string_agg(DISTINCT timeline, ', ' ORDER BY timeline) "
-                              "AS t FROM rows")
+        rows = run_sql(
+            table,
+            "SELECT count(*) AS n, string_agg(DISTINCT timeline, ', ' ORDER BY timeline) AS t FROM rows",
+        )
         newest = next((commit for commit in table.history() if commit.get("run_id")), {})
-        return {"catalog": name, "version": table.version, "samples": rows["n"][0].as_py(),
-                "rejects": _reject_count(root, name),
-                "timelines": rows["t"][0].as_py() or "", "newest_run": newest.get("run_id", ""),
-                "when": _when(newest["timestamp"]) if newest else ""}
+        return {
+            "catalog": name,
+            "version": table.version,
+            "samples": rows["n"][0].as_py(),
+            "rejects": _reject_count(root, name),
+            "timelines": rows["t"][0].as_py() or "",
+            "newest_run": newest.get("run_id", ""),
+            "when": _when(newest["timestamp"]) if newest else "",
+        }
     except BrokenCatalog as error:
         return {"catalog": name, "timelines": f"broken: {error.message}"}
 
@@ -101,8 +135,10 @@ def _reject_count(root: Root, name: str) -> int:
 
 def _rejected(root: Root, catalog: CatalogID, chosen: list[str], limit: int | None) -> pa.Table:
     if catalog.version is not None:
-        raise ConfigError(f"{catalog} names a version of the samples; rejects have versions of their own",
-                          f"Write {catalog.name}.")
+        raise ConfigError(
+            f"{catalog} names a version of the samples; rejects have versions of their own",
+            f"Write {catalog.name}.",
+        )
     return select(root, catalog, chosen, kind="rejects", limit=limit)
 
 

@@ -73,8 +73,9 @@ def _rows(root: Root, catalog: CatalogID, problems: list[Problem]) -> list[Row]:
                 raise
             continue
         except BrokenCatalog as error:
-            problems.append(_problem("unreadable_table", place, error.message,
-                                     error.hint or "restore its _delta_log"))
+            problems.append(
+                _problem("unreadable_table", place, error.message, error.hint or "restore its _delta_log")
+            )
             continue
         parts = list(_readable(table, problems))
         if kind == "samples":
@@ -91,16 +92,26 @@ def _readable(table: Table, problems: list[Problem]) -> Iterator[pa.Table]:
             yield fragment.to_table(schema=table.schema)
         except (pa.ArrowInvalid, OSError) as error:
             where = f"{table.name}/{PurePosixPath(fragment.path).name}"
-            problems.append(_problem("unreadable_parquet", where, str(error).splitlines()[0],
-                                     "restore the file from a copy, or build into a catalog of another name"))
+            problems.append(
+                _problem(
+                    "unreadable_parquet",
+                    where,
+                    str(error).splitlines()[0],
+                    "restore the file from a copy, or build into a catalog of another name",
+                )
+            )
 
 
 def _row_problems(rows: list[Row]) -> Iterator[Problem]:
     keys = Counter((row["sample_id"], row["unit_id"]) for row in rows)
     for (sample_id, unit_id), count in keys.items():
         if count > 1:
-            yield _problem("duplicate", f"sample {sample_id}", f"{count} rows of unit {unit_id}",
-                           "use a version before the second (`avcontrol catalog show --versions`)")
+            yield _problem(
+                "duplicate",
+                f"sample {sample_id}",
+                f"{count} rows of unit {unit_id}",
+                "use a version before the second (`avcontrol catalog show --versions`)",
+            )
     for row in rows:
         if not 1 <= (row.get("schema_version") or SCHEMA_VERSION) <= SCHEMA_VERSION:
             said = f"schema version {row['schema_version']}; this release knows up to {SCHEMA_VERSION}"
@@ -114,14 +125,21 @@ def _path_problems(root: Root, rows: list[Row]) -> Iterator[Problem]:
     for folder in {PurePosixPath(path).parts[0] for path in paths}:
         selector = fs.FileSelector(root.path(folder), recursive=True, allow_not_found=True)
         listing = root.filesystem.get_file_info(selector)
-        sizes |= {info.path.removeprefix(f"{root.base}/"): info.size for info in listing
-                  if info.type == fs.FileType.File}
+        sizes |= {
+            info.path.removeprefix(f"{root.base}/"): info.size
+            for info in listing
+            if info.type == fs.FileType.File
+        }
     for row in rows:
         for what, path in describe.files(row).items():
             where = f"sample {row['sample_id']}, {what}"
             if not _safe(path):
-                yield _problem("unsafe_path", where, f"{path!r} leaves the root",
-                               "do not use this row: it was tampered with")
+                yield _problem(
+                    "unsafe_path",
+                    where,
+                    f"{path!r} leaves the root",
+                    "do not use this row: it was tampered with",
+                )
             elif path not in sizes:
                 yield _problem("missing_file", where, f"{path} does not exist", _REMAKE)
             elif sizes[path] == 0:
@@ -175,8 +193,9 @@ def _video_problem(container: Any, what: str, row: Row) -> str | None:
             return f"frame {n} is at {float(time):.6f} s, not at {float(n / fps):.6f} s"
     shrunk = (row["reference_downscale"] or 1) if what == "reference_video" else 1
     if (stream.width * shrunk, stream.height * shrunk) != (row["width"], row["height"]):
-        return (f"{stream.width}x{stream.height}, the row says {row['width']}x{row['height']} "
-                f"at 1/{shrunk} size")
+        return (
+            f"{stream.width}x{stream.height}, the row says {row['width']}x{row['height']} at 1/{shrunk} size"
+        )
     return None
 
 
@@ -185,8 +204,10 @@ def _audio_problem(container: Any, what: str, row: Row) -> str | None:
     seconds = sum((packet.duration or 0) * packet.time_base for packet in container.demux(stream))
     said: Mapping[str, Any] = {"rate": row["sample_rate"], "samples": row["audio_samples"]}
     if stream.rate != said["rate"] or round(seconds * stream.rate) != said["samples"]:
-        return (f"{round(seconds * stream.rate)} samples at {stream.rate} Hz, "
-                f"the row says {said['samples']} at {said['rate']} Hz")
+        return (
+            f"{round(seconds * stream.rate)} samples at {stream.rate} Hz, "
+            f"the row says {said['samples']} at {said['rate']} Hz"
+        )
     return None
 
 

@@ -32,28 +32,60 @@ def main() -> None:
 
     say("3. See what was built")
     avcontrol("catalog", "list")
-    avcontrol("catalog", "query", "canny", "--columns", "sample_id,caption,quality,edge_density,source_license")
+    avcontrol(
+        "catalog", "query", "canny", "--columns", "sample_id,caption,quality,edge_density,source_license"
+    )
     for modality in ("canny", "detailing", "inpaint"):
         avcontrol("catalog", "preview", modality, "--out", HOME / f"{modality}.png")
     avcontrol("catalog", "preview", "inpaint", "--out", HOME / "page")
 
     say("4. Encode once, then train an adapter from the catalog ID")
-    print("   The test-size backbone has the classes of LTX-2 and random weights: it checks the path, not pictures.")
+    print(
+        "   The test-size backbone has the classes of LTX-2 and random weights: it checks the path, not pictures."
+    )
     avcontrol("encode", "canny", "--backbone", "test")
     if (ADAPTER / "adapter.safetensors").exists():
         print(f"   {ADAPTER} is trained already; remove it to train again")
     else:
-        avcontrol("train", "canny?quality>0.3", "--backbone", "test", "--out", ADAPTER, "--steps", "100",
-                  "--validate-every", "50", "--validate-steps", "8", "--checkpoint-every", "50", "--resume")
+        avcontrol(
+            "train",
+            "canny?quality>0.3",
+            "--backbone",
+            "test",
+            "--out",
+            ADAPTER,
+            "--steps",
+            "100",
+            "--validate-every",
+            "50",
+            "--validate-steps",
+            "8",
+            "--checkpoint-every",
+            "50",
+            "--resume",
+        )
 
     say("5. Generate a clip with it")
-    avcontrol("generate", "--backbone", "test", "--adapter", ADAPTER / "adapter.safetensors", "--sample", "canny",
-              "--steps", "12", "--out", HOME / "generated.mp4")
+    avcontrol(
+        "generate",
+        "--backbone",
+        "test",
+        "--adapter",
+        ADAPTER / "adapter.safetensors",
+        "--sample",
+        "canny",
+        "--steps",
+        "12",
+        "--out",
+        HOME / "generated.mp4",
+    )
 
     say(f"Done in {time.monotonic() - started:.0f} s. Look at")
     for path, what in {
         HOME / "canny.png": "contact sheet: reference beside target",
-        HOME / "page" / "index.html": "the inpaint catalog as a page with synced players (open it in a browser)",
+        HOME
+        / "page"
+        / "index.html": "the inpaint catalog as a page with synced players (open it in a browser)",
         ADAPTER / "adapter.safetensors": "the adapter (diffusers and ComfyUI load it)",
         ADAPTER / "samples": "validation samples beside their references",
         HOME / "generated-side-by-side.mp4": "the generated clip beside its reference",

@@ -29,7 +29,7 @@ CLIPS = {
     },
     "sports2d==0.8.34": {
         "Sports2D/Demo/demo.mp4": (
-            "a person walks from one side of a room to the other, seen from the side",
+            "a person walks through a garden past a low house, seen from the side, mountains behind",
             "BSD-3-Clause",
             "Sports2D, David Pagnon",
         ),

@@ -1,7 +1,7 @@
 """What ``ray job submit`` runs.
 
-    python -m pipelines canny --input DIR --root URI
-    python -m pipelines encode canny@3 --root URI --backbone test
+python -m pipelines canny --input DIR --root URI
+python -m pipelines encode canny@3 --root URI --backbone test
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import platform
 import sys
 import time
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Any, Literal
 
@@ -31,6 +31,7 @@ from pipelines.timeline import Timeline
 log = logging.getLogger("avcontrol")
 _COMMIT_ROWS = 512
 _TASK_SECONDS = 10.0
+_SCANS_A_WORKER = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,17 +48,29 @@ class BuildConfig:
     settings: dict[str, str] = setting("An option of the modality; may be given many times.", {}, flag="set")
     seed: int = setting("Base of every random draw.", 0)
     decoder: Literal["auto", "pyav", "decord", "torchcodec"] = setting("What decodes the sources.", "auto")
-    scenes: Literal["content", "off"] = setting("How cuts are found; off takes sources as single shots.", "content")
-    captioner: str = setting("transformers vision-language model (name or folder) that writes missing captions.", "")
+    scenes: Literal["content", "transnet", "off"] = setting(
+        "How cuts are found; transnet is learned and slower, off takes sources as single shots.", "content"
+    )
+    captioner: str = setting(
+        "transformers vision-language model (name or folder) that writes missing captions.", ""
+    )
     min_motion: float = setting("Clips with less motion are rejected as static.", Selection().min_motion)
-    min_brightness: float = setting("Clips darker than this are rejected as black.", Selection().min_brightness)
-    media_root: str | None = setting("Folder that absolute paths in a Parquet input must lie in.", None)
-    dry_run: bool = setting("Show the graph, what would be built and what it would cost; build nothing.", False)
+    min_brightness: float = setting(
+        "Clips darker than this are rejected as black.", Selection().min_brightness
+    )
+    media_root: str | None = setting(
+        "Folder that paths in a Parquet input may lie in, besides the table's own.", None
+    )
+    dry_run: bool = setting(
+        "Show the graph, what would be built and what it would cost; build nothing.", False
+    )
     retry_rejects: bool = setting("Make again what was rejected before.", False)
     workers: int = setting("Workers; 0 takes one for every --cpus that Ray has.", 0)
     cpus: float = setting("CPUs of a worker.", 1.0)
     gpus: float = setting("GPUs of a worker.", 0.0)
-    memory_gb: float = setting("Cap on a worker process's memory; 0 for none (a captioner runs without).", 6.0)
+    memory_gb: float = setting(
+        "Cap on a worker process's memory; 0 for none (captioner and transnet run without).", 6.0
+    )
     timeout_s: float = setting("Seconds a clip may take before its worker is killed.", 600.0)
     stall_s: float = setting("Seconds without any result before the watchdog speaks up.", 300.0)
     commit_s: float = setting("Seconds between commits; each one is a version.", 10.0)
@@ -105,11 +118,26 @@ def build(config: BuildConfig) -> Report | None:
     positive(config.limit, "--limit")
     timeline = Timeline.parse(config.resolution, config.fps)
     selection = Selection(min_motion=config.min_motion, min_brightness=config.min_brightness)
-    modality, _, recipe = load_recipe(config.modality, config.settings, timeline, seed=config.seed,
-                                      selection=selection, captioner=config.captioner, scenes=config.scenes)
+    modality, _, recipe = load_recipe(
+        config.modality,
+        config.settings,
+        timeline,
+        seed=config.seed,
+        selection=selection,
+        captioner=config.captioner,
+        scenes=config.scenes,
+    )
     name = config.catalog or modality.name
-    resources = Resources(workers=config.workers, cpus=config.cpus, gpus=config.gpus, stall_s=config.stall_s,
-                          timeout_s=config.timeout_s, memory_gb=0 if config.captioner else config.memory_gb)
+    # Models need more address space than decoders, and CUDA reserves far more than it uses.
+    capped = not config.captioner and config.scenes != "transnet"
+    resources = Resources(
+        workers=config.workers,
+        cpus=config.cpus,
+        gpus=config.gpus,
+        stall_s=config.stall_s,
+        timeout_s=config.timeout_s,
+        memory_gb=config.memory_gb if capped else 0,
+    )
 
     # 1. List the sources.
     sources = list_sources(config.input, limit=config.limit, media_root=config.media_root)
@@ -135,12 +163,21 @@ def build(config: BuildConfig) -> Report | None:
     samples, rejects = make_all(root, tables, todo, modality, recipe, config, resources, run_info)
     replaced = replace_stale(tables, units, recipe, run_info)
     if not samples and rejects and not tables.samples.keys():
-        raise InputError(f"none of {len(sources)} sources gave a sample; the first was rejected as "
-                         f"{_first_reason(tables, units)}", f"`avcontrol catalog rejects {name} --root {config.root}` "
-                         "lists all.")
+        raise InputError(
+            f"none of {len(sources)} sources gave a sample; the first was rejected as "
+            f"{_first_reason(tables, units)}",
+            f"`avcontrol catalog rejects {name} --root {config.root}` lists all.",
+        )
     tables.samples.refresh()
-    return Report(catalog=f"{name}@{tables.samples.version}", samples=samples, rejects=rejects, units=len(todo),
-                  skipped=len(units) - len(todo), replaced=replaced, seconds=time.monotonic() - started)
+    return Report(
+        catalog=f"{name}@{tables.samples.version}",
+        samples=samples,
+        rejects=rejects,
+        units=len(todo),
+        skipped=len(units) - len(todo),
+        replaced=replaced,
+        seconds=time.monotonic() - started,
+    )
 
 
 def scan(root: Root, sources: list[Source], resources: Resources, run_info: dict[str, str]) -> dict[str, Any]:
@@ -150,9 +187,13 @@ def scan(root: Root, sources: list[Source], resources: Resources, run_info: dict
     new = [source for source in sources if (source.id,) not in known]
     rows: list[dict[str, Any]] = []
     with progress("scan", len(new), "sources") as advance:
-        for result in run([{"op": "scan", "source": asdict(source)} for source in new], MediaWorker,
-                          {"request": {}, "timeout_s": resources.timeout_s, "memory_gb": resources.memory_gb},
-                          resources, rows_per_task=64):
+        for result in run(
+            [{"op": "scan", "source": asdict(source)} for source in new],
+            MediaWorker,
+            {"request": {}, "timeout_s": resources.timeout_s, "memory_gb": resources.memory_gb},
+            replace(resources, workers=resources.workers or -(-len(new) // _SCANS_A_WORKER)),
+            rows_per_task=_SCANS_A_WORKER,
+        ):
             rows.append({**result, "run_id": run_info["run_id"]})
             advance(1)
             if len(rows) >= 4096:
@@ -165,9 +206,11 @@ def scan(root: Root, sources: list[Source], resources: Resources, run_info: dict
 
 def open_tables(root: Root, name: str, modality: Modality) -> Tables:
     """A catalog's tables, created where they do not exist."""
-    return Tables(samples=table_of(root, name, create=samples_schema(modality.schema)),
-                  rejects=table_of(root, name, "rejects", create=REJECTS),
-                  ledger=table_of(root, name, "ledger", create=LEDGER))
+    return Tables(
+        samples=table_of(root, name, create=samples_schema(modality.schema)),
+        rejects=table_of(root, name, "rejects", create=REJECTS),
+        ledger=table_of(root, name, "ledger", create=LEDGER),
+    )
 
 
 def remaining(ledger: Table, units: list[Unit]) -> list[Unit]:
@@ -181,12 +224,25 @@ def ledger_id(unit: Unit) -> str:
     return digest(uri=unit.source.uri, unit=unit.id)
 
 
-def make_all(root: Root, tables: Tables, todo: list[Unit], modality: Modality, recipe: Recipe, config: BuildConfig,
-             resources: Resources, run_info: dict[str, str]) -> tuple[int, int]:
+def make_all(
+    root: Root,
+    tables: Tables,
+    todo: list[Unit],
+    modality: Modality,
+    recipe: Recipe,
+    config: BuildConfig,
+    resources: Resources,
+    run_info: dict[str, str],
+) -> tuple[int, int]:
     """Make units and commit them in small batches; returns how many samples and rejects were added."""
     seconds = unit_seconds(todo, recipe.clip_timeline)
-    request = {"op": "make", "recipe": asdict(recipe), "root": root.uri, "decoder": config.decoder,
-               "run_id": run_info["run_id"]}
+    request = {
+        "op": "make",
+        "recipe": asdict(recipe),
+        "root": root.uri,
+        "decoder": config.decoder,
+        "run_id": run_info["run_id"],
+    }
     pending: dict[str, list[dict[str, Any]]] = {"sample": [], "reject": [], "unit": []}
     samples = rejects = 0
     last = time.monotonic()
@@ -196,23 +252,39 @@ def make_all(root: Root, tables: Tables, todo: list[Unit], modality: Modality, r
         # The ledger last: a unit counts as done only when its rows are in.
         added = tables.samples.append_new([result["row"] for result in pending["sample"]], run_info, schema)
         refused = tables.rejects.append_new([result["row"] for result in pending["reject"]], run_info)
-        tables.ledger.append_new([{**result, "ledger_id": digest(uri=result["source_uri"], unit=result["unit_id"]),
-                                   "timeline": recipe.timeline, "run_id": run_info["run_id"]}
-                                  for result in pending["unit"]], run_info)
+        tables.ledger.append_new(
+            [
+                {
+                    **result,
+                    "ledger_id": digest(uri=result["source_uri"], unit=result["unit_id"]),
+                    "timeline": recipe.timeline,
+                    "run_id": run_info["run_id"],
+                }
+                for result in pending["unit"]
+            ],
+            run_info,
+        )
         for results in pending.values():
             results.clear()
         return added, refused
 
     with progress(modality.name, len(todo), "units") as advance:
         try:
-            for result in run([{"unit": asdict(unit)} for unit in todo], MediaWorker,
-                              {"request": request, "timeout_s": resources.timeout_s, "memory_gb": resources.memory_gb},
-                              resources, rows_per_task=max(1, int(_TASK_SECONDS // max(seconds, 0.01)))):
+            for result in run(
+                [{"unit": asdict(unit)} for unit in todo],
+                MediaWorker,
+                {"request": request, "timeout_s": resources.timeout_s, "memory_gb": resources.memory_gb},
+                resources,
+                rows_per_task=max(1, int(_TASK_SECONDS // max(seconds, 0.01))),
+            ):
                 pending[result["event"]].append(result)
                 if result["event"] != "unit":
                     continue
                 waiting = len(pending["sample"]) + len(pending["reject"])
-                advance(1, f"{samples + len(pending['sample'])} samples, {rejects + len(pending['reject'])} rejects")
+                advance(
+                    1,
+                    f"{samples + len(pending['sample'])} samples, {rejects + len(pending['reject'])} rejects",
+                )
                 if waiting >= _COMMIT_ROWS or time.monotonic() - last >= config.commit_s:
                     added, refused = commit()
                     samples, rejects, last = samples + added, rejects + refused, time.monotonic()
@@ -224,8 +296,11 @@ def make_all(root: Root, tables: Tables, todo: list[Unit], modality: Modality, r
 def forget_rejects(tables: Tables, units: list[Unit], run_info: dict[str, str]) -> None:
     """Take the planned units that had rejects out of the ledger, and their rejects out of the table."""
     mine = {unit.id for unit in units}
-    again = {row["unit_id"] for row in tables.ledger.read(["unit_id", "rejects"]).to_pylist()
-             if row["rejects"] and row["unit_id"] in mine}
+    again = {
+        row["unit_id"]
+        for row in tables.ledger.read(["unit_id", "rejects"]).to_pylist()
+        if row["rejects"] and row["unit_id"] in mine
+    }
     # The ledger first: a build killed in between makes those units again, and their rejects are keyed rows.
     tables.ledger.delete("unit_id", again, run_info)
     tables.rejects.delete("unit_id", again, run_info)
@@ -240,8 +315,11 @@ def replace_stale(tables: Tables, units: list[Unit], recipe: Recipe, run_info: d
     done, mine = tables.ledger.keys(), {unit.id for unit in units}
     unfinished = {unit.source.uri for unit in units if (ledger_id(unit),) not in done}
     finished = {unit.source.uri for unit in units} - unfinished
-    old = [row for row in tables.ledger.read(["ledger_id", "unit_id", "source_uri", "timeline"]).to_pylist()
-           if row["source_uri"] in finished and row["timeline"] == recipe.timeline and row["unit_id"] not in mine]
+    old = [
+        row
+        for row in tables.ledger.read(["ledger_id", "unit_id", "source_uri", "timeline"]).to_pylist()
+        if row["source_uri"] in finished and row["timeline"] == recipe.timeline and row["unit_id"] not in mine
+    ]
     stale = {row["unit_id"] for row in old}
     removed = tables.samples.delete("unit_id", stale, run_info)
     tables.rejects.delete("unit_id", stale, run_info)
@@ -257,7 +335,11 @@ def _first_reason(tables: Tables, units: list[Unit]) -> str:
 
 def _run_info(config: BuildConfig) -> dict[str, str]:
     """Metadata that every commit of this build carries."""
-    return {"run_id": uuid.uuid4().hex[:12], "program": "build", "avcontrol": version("avcontrol"),
-            "python": platform.python_version(), "config": json.dumps(asdict(config), sort_keys=True),
-            "command": " ".join(sys.argv[1:])[:500]}
-
+    return {
+        "run_id": uuid.uuid4().hex[:12],
+        "program": "build",
+        "avcontrol": version("avcontrol"),
+        "python": platform.python_version(),
+        "config": json.dumps(asdict(config), sort_keys=True),
+        "command": " ".join(sys.argv[1:])[:500],
+    }

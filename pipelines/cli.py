@@ -21,10 +21,12 @@ def build(config: BuildConfig) -> None:
     """
     report = run_build(config)
     if report is not None:
-        click.echo(f"{report.catalog}: {report.samples} new samples, {report.rejects} new rejects, "
-                   f"{report.units} units done, {report.skipped} done before"
-                   + (f", {report.replaced} rows replaced" if report.replaced else "")
-                   + f" ({report.seconds:.0f} s)")
+        click.echo(
+            f"{report.catalog}: {report.samples} new samples, {report.rejects} new rejects, "
+            f"{report.units} units done, {report.skipped} done before"
+            + (f", {report.replaced} rows replaced" if report.replaced else "")
+            + f" ({report.seconds:.0f} s)"
+        )
 
 
 @click.command("encode")
@@ -35,6 +37,8 @@ def encode(config: EncodeConfig) -> None:
     An encoding is keyed by its input and the encoder's weights, so catalogs share what they have in common.
     """
     report = run_encode(config)
-    click.echo(f"{config.catalog}: {report.encoded} encodings made, {report.failed} failed, {report.known} there before")
+    click.echo(
+        f"{config.catalog}: {report.encoded} encodings made, {report.failed} failed, {report.known} there before"
+    )
     if report.failed:
         raise BrokenCatalog(f"{report.failed} encodings failed; the first: {report.reason}")

@@ -12,17 +12,19 @@ from pipelines.timeline import Timeline, fit
 CutTest = Callable[[int, NDArray[np.uint8]], bool]
 
 
-def clips(frames: Iterable[tuple[int, NDArray[np.uint8]]], timeline: Timeline, is_cut: CutTest
-          ) -> Iterator[tuple[int, list[NDArray[np.uint8]]]]:
+def clips(
+    frames: Iterable[tuple[int, NDArray[np.uint8]]], timeline: Timeline, is_cut: CutTest
+) -> Iterator[tuple[int, list[NDArray[np.uint8]]]]:
     """Cut a resampled stream into clips, in one pass and with one clip in memory.
 
-    Clips follow each other without overlap. At a cut, or where frame numbers jump, what was gathered is dropped and
-    the next clip begins with the new scene.
+    Clips follow each other without overlap. At a cut, or where frame numbers jump, what was gathered is
+    dropped and the next clip begins with the new scene.
 
     Args:
         frames: (n, pixels [H, W, 3]) on the constant-rate timeline, n increasing.
         timeline: Gives the clip's length and size.
-        is_cut: Told every frame that is not held, once and in order; True when a cut lies immediately before it.
+        is_cut: Told every frame that is not held, once and in order; True when a cut lies immediately before
+            it.
 
     Yields:
         (n of the first frame, ``timeline.frames`` pictures of the timeline's size).
@@ -46,9 +48,10 @@ def clips(frames: Iterable[tuple[int, NDArray[np.uint8]]], timeline: Timeline, i
 def segments(ticks: int, timeline: Timeline, clips_per_segment: int) -> list[tuple[int, int]]:
     """Divide a source of ``ticks`` into the spans that are worked on separately.
 
-    Each is a whole number of clips long but for the last, which takes what is left. A source shorter than one clip
-    is one segment.
+    Each is a whole number of clips long but for the last, which takes what is left. A source shorter than one
+    clip is one segment.
     """
     length = clips_per_segment * timeline.ticks
     count = max(1, ticks // length)
-    return [(index * length, (index + 1) * length if index < count - 1 else max(ticks, 1)) for index in range(count)]
+    ends = [*((index + 1) * length for index in range(count - 1)), max(ticks, 1)]
+    return [(index * length, end) for index, end in enumerate(ends)]

@@ -41,7 +41,9 @@ def wanted(root: Root, catalog: str | CatalogID, backbone: str) -> list[dict[str
         EstimatorUnavailable: The backbone is not here.
     """
     path = model.locate(backbone)
-    rows = select(root, catalog, columns=["caption", *(column for pair in COLUMNS.values() for column in pair)])
+    rows = select(
+        root, catalog, columns=["caption", *(column for pair in COLUMNS.values() for column in pair)]
+    )
     inputs = {
         kind: {value for column in columns for value in rows[column].to_pylist() if value}
         for kind, columns in COLUMNS.items()

@@ -60,6 +60,7 @@ class EncodeStage:
         self.encoder = Encoder(**arguments)
 
     def __call__(self, unit: dict[str, Any]) -> list[dict[str, Any]]:
+        """Encode one unit: ``{"row": …}`` or ``{"failed": why}``."""
         try:
             return [{"row": row} for row in self.encoder(unit)]
         except SourceError as error:
@@ -79,10 +80,20 @@ def encode(config: EncodeConfig) -> EncodeReport:
     needed = wanted(root, catalog, config.backbone)
     units = missing(root, needed)
     table = Table.open(root, "encodings", key=("encoding_id",), create=ENCODINGS)
-    info = {"run_id": uuid.uuid4().hex[:12], "program": "encode", "avcontrol": version("avcontrol"),
-            "python": platform.python_version(), "config": json.dumps(asdict(config), sort_keys=True)}
-    arguments = {"root_uri": root.uri, "backbone": config.backbone, "run_id": info["run_id"],
-                 "device": config.device, "dtype": config.dtype}
+    info = {
+        "run_id": uuid.uuid4().hex[:12],
+        "program": "encode",
+        "avcontrol": version("avcontrol"),
+        "python": platform.python_version(),
+        "config": json.dumps(asdict(config), sort_keys=True),
+    }
+    arguments = {
+        "root_uri": root.uri,
+        "backbone": config.backbone,
+        "run_id": info["run_id"],
+        "device": config.device,
+        "dtype": config.dtype,
+    }
     resources = Resources(workers=config.workers, cpus=config.cpus, gpus=config.gpus)
     rows: list[dict[str, Any]] = []
     encoded, failures, last = 0, list[str](), time.monotonic()
@@ -99,5 +110,9 @@ def encode(config: EncodeConfig) -> EncodeReport:
                     rows.clear()
         finally:
             encoded += table.append_new(rows, info)
-    return EncodeReport(encoded=encoded, failed=len(failures), known=len(needed) - len(units),
-                        reason=failures[0] if failures else "")
+    return EncodeReport(
+        encoded=encoded,
+        failed=len(failures),
+        known=len(needed) - len(units),
+        reason=failures[0] if failures else "",
+    )

@@ -18,7 +18,7 @@ from pipelines.scan import local_source, video_ticks
 from pipelines.sources import Source
 from pipelines.timeline import Timeline
 
-# Measured on one core, frames of 1280x720 a CPU-second: decode and scale 150, x264 veryfast 46 (two are written).
+# Measured on one core, frames of 1280x720 a CPU-second: decode and scale 150, x264 veryfast 46 (two a frame).
 _DECODE_PIXELS, _ENCODE_PIXELS = 150 * 1280 * 720, 46 * 1280 * 720
 _SOURCE_PIXELS = 1280 * 720
 # x264 at crf 18, measured on ordinary footage and its edges.
@@ -48,18 +48,26 @@ def dry_run(place: str, name: str, sources: list[Source], modality: Modality, re
     fresh = {source.id for source in new}
     seconds = sum(unit.seconds * (scale if unit.source.id in fresh else 1.0) for unit in todo)
     clips = int(seconds / float(timeline.duration))
-    cpu_hours = unit_seconds(todo, timeline) * len(todo) * (seconds / max(1e-9, sum(u.seconds for u in todo))) / 3600
-    size = clips * timeline.frames * timeline.width * timeline.height * (1 + 1 / modality.downscale**2) * _BYTES_PER_PIXEL
+    share = seconds / max(1e-9, sum(unit.seconds for unit in todo))
+    cpu_hours = unit_seconds(todo, timeline) * len(todo) * share / 3600
+    pixels = clips * timeline.frames * timeline.width * timeline.height
+    size = pixels * (1 + 1 / modality.downscale**2) * _BYTES_PER_PIXEL
+    shape = f"{timeline.width}x{timeline.height}x{timeline.frames}"
     click.echo(f"""graph
   list      {len(sources)} sources
   scan      {len(new)} new: hash, streams, length
   plan      {len(units)} units of up to 2 minutes, {len(units) - len(todo) - len(refused)} done before
-  make      decode -> resample to {float(timeline.fps):g} fps by PTS -> split at cuts -> {timeline.width}x{timeline.height}
-            x{timeline.frames} clips -> select -> {recipe.estimator} -> canvas at 1/{modality.downscale} -> H.264, FLAC, npz
+  make      decode -> resample to {float(timeline.fps):g} fps by PTS -> split at cuts -> {shape} clips
+            -> select -> {recipe.estimator} -> canvas at 1/{modality.downscale} -> H.264, FLAC, npz
   commit    to {name} under {place}
 to build    {len(todo)} units, {seconds / 60:.1f} minutes of video, at most {clips} samples
-refused     {len(refused)} sources{''.join(f'''
-            {unit.source.uri}: {unit.reason}''' for unit in refused[:10])}
+refused     {len(refused)} sources{
+        "".join(
+            f'''
+            {unit.source.uri}: {unit.reason}'''
+            for unit in refused[:10]
+        )
+    }
 estimate    {cpu_hours:.3g} CPU hours, 0 GPU hours, {size / 1e6:.0f} MB, before cuts and rejects""")
 
 

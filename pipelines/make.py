@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import platform
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from functools import cache
@@ -29,7 +30,7 @@ from pipelines.modality import Clip, Modality, Signal, signal_params
 from pipelines.plan import STAGES_VERSION, Recipe
 from pipelines.probe import Probe, probe
 from pipelines.scan import local_source
-from pipelines.scenes import CutDetector
+from pipelines.scenes import cut_test
 from pipelines.timeline import TICKS_PER_SECOND, resample
 from pipelines.writers import write_audio, write_video
 
@@ -64,23 +65,39 @@ def make(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             assert found.video is not None
             origin = found.video.start + Fraction(first_tick, TICKS_PER_SECOND)
             end = found.video.start + Fraction(end_tick, TICKS_PER_SECOND)
-            stream = resample(decoders.frames(found, decoder, origin, end, problems), timeline.fps, origin)
-            is_cut = _cut_test(recipe.scenes)
-            for n, pictures in clips(stream, timeline, is_cut):
-                span = (first_tick + n * timeline.frame_ticks, first_tick + (n + timeline.frames) * timeline.frame_ticks)
+
+            def look(problems: list[str]) -> Iterator[tuple[int, Any]]:
+                return resample(decoders.frames(found, decoder, origin, end, problems), timeline.fps, origin)
+
+            is_cut = cut_test(recipe.scenes, lambda: look([]))
+            for n, pictures in clips(look(problems), timeline, is_cut):
+                span = (
+                    first_tick + n * timeline.frame_ticks,
+                    first_tick + (n + timeline.frames) * timeline.frame_ticks,
+                )
                 if span[1] > end_tick + timeline.frame_ticks // 2:
                     break  # the last frame is held to its end, which may lie beyond the segment's
                 yield {"event": "clip", "span": span}
                 made, reached = made + 1, span[1]
                 try:
                     if problems:
-                        raise UnusableClip("damaged", f"{len(problems)} problems while decoding: {problems[0]}")
+                        raise UnusableClip(
+                            "damaged", f"{len(problems)} problems while decoding: {problems[0]}"
+                        )
                     start = found.video.start + Fraction(span[0], TICKS_PER_SECOND)
                     sound = read_audio(found, start, timeline.audio_samples, timeline.sample_rate)
                     clip = Clip(frames=pictures, audio=sound, timeline=timeline)
                     row = _sample(root, modality, recipe, clip, unit, span)
-                    yield {"event": "sample", "row": {**common, **row, "decoder": decoder, "decoder_reason": why,
-                                                      "av_offset_ms": _offset_ms(found)}}
+                    yield {
+                        "event": "sample",
+                        "row": {
+                            **common,
+                            **row,
+                            "decoder": decoder,
+                            "decoder_reason": why,
+                            "av_offset_ms": _offset_ms(found),
+                        },
+                    }
                 except SourceError as error:
                     yield reject(common, span, "clip", error.reason, str(error))
                 problems.clear()
@@ -92,13 +109,19 @@ def make(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     if not made and not problems and "from_tick" not in request:
         have = (end_tick - first_tick) / timeline.frame_ticks
         short = have < timeline.frames - 0.5
-        yield reject(common, (first_tick, end_tick), "clip", "too_short" if short else "no_clip_between_cuts",
-                      f"{have:.0f} frames at {float(timeline.fps):g} fps; a clip needs {timeline.frames}"
-                      + ("" if short else " between two cuts"))
+        yield reject(
+            common,
+            (first_tick, end_tick),
+            "clip",
+            "too_short" if short else "no_clip_between_cuts",
+            f"{have:.0f} frames at {float(timeline.fps):g} fps; a clip needs {timeline.frames}"
+            + ("" if short else " between two cuts"),
+        )
 
 
-def _sample(root: Root, modality: Modality, recipe: Recipe, clip: Clip, unit: Mapping[str, Any], span: Span
-            ) -> dict[str, Any]:
+def _sample(
+    root: Root, modality: Modality, recipe: Recipe, clip: Clip, unit: Mapping[str, Any], span: Span
+) -> dict[str, Any]:
     """Select, measure, draw and store one clip; returns its row.
 
     Raises:
@@ -110,46 +133,97 @@ def _sample(root: Root, modality: Modality, recipe: Recipe, clip: Clip, unit: Ma
     params = modality.params(**json.loads(recipe.params))
     rng = child_rng(recipe.seed, unit["sha256"], *span, modality.name)
     clip_key = {"sha256": unit["sha256"], "span": span, "timeline": recipe.timeline, "code": STAGES_VERSION}
-    signal_key = digest(kind="signal", clip=clip_key, estimator=recipe.estimator, weights=recipe.weights,
-                        params=signal_params(params), code=recipe.code_version, seed=recipe.seed)
+    signal_key = digest(
+        kind="signal",
+        clip=clip_key,
+        estimator=recipe.estimator,
+        weights=recipe.weights,
+        params=signal_params(params),
+        code=recipe.code_version,
+        seed=recipe.seed,
+    )
     caption, caption_source = _caption(recipe, clip, source)
-    sample_id = digest(sha256=unit["sha256"], span=span, timeline=recipe.timeline, modality=recipe.modality,
-                       estimator=recipe.estimator, weights=recipe.weights, params=recipe.params,
-                       code=recipe.code_version, seed=recipe.seed, caption=caption)
+    sample_id = digest(
+        sha256=unit["sha256"],
+        span=span,
+        timeline=recipe.timeline,
+        modality=recipe.modality,
+        estimator=recipe.estimator,
+        weights=recipe.weights,
+        params=recipe.params,
+        code=recipe.code_version,
+        seed=recipe.seed,
+        caption=caption,
+    )
 
     signal, signal_file = _signal(root, signal_key, lambda: modality.signal(clip, params, rng))
     own = modality.columns(clip, signal, params)
     target = modality.target(clip, signal, params)
 
     def video(key: str, frames: modalities.Frames, gray: bool) -> str:
-        return _stored(root, key, "media", ".mp4", lambda path: write_video(path, frames, timeline.fps, gray=gray))
+        return _stored(
+            root, key, "media", ".mp4", lambda path: write_video(path, frames, timeline.fps, gray=gray)
+        )
 
     canvas_key = digest(kind="canvas", signal=signal_key, params=recipe.params, clip=clip_key)
-    reference = _stored(root, canvas_key, "media", ".mp4", lambda path: write_video(
-        path, modality.canvas(clip, signal, params), timeline.fps, gray=modality.gray))
+    reference = _stored(
+        root,
+        canvas_key,
+        "media",
+        ".mp4",
+        lambda path: write_video(
+            path, modality.canvas(clip, signal, params), timeline.fps, gray=modality.gray
+        ),
+    )
     if target is None:
         target_file = video(digest(kind="clip", clip=clip_key), clip.frames, False)
     else:
-        target_file = video(digest(kind="target", signal=signal_key, params=recipe.params, clip=clip_key), target, False)
+        target_file = video(
+            digest(kind="target", signal=signal_key, params=recipe.params, clip=clip_key), target, False
+        )
     sound = clip.audio
-    sound_file = None if sound is None else _stored(
-        root, digest(kind="sound", clip=clip_key), "media", ".flac",
-        lambda path: write_audio(path, sound, timeline.sample_rate))
+    sound_file = (
+        None
+        if sound is None
+        else _stored(
+            root,
+            digest(kind="sound", clip=clip_key),
+            "media",
+            ".flac",
+            lambda path: write_audio(path, sound, timeline.sample_rate),
+        )
+    )
     return {
-        "sample_id": sample_id, "caption": caption, "caption_source": caption_source,
-        "video": target_file, "reference_video": reference, "audio": sound_file,
+        "sample_id": sample_id,
+        "caption": caption,
+        "caption_source": caption_source,
+        "video": target_file,
+        "reference_video": reference,
+        "audio": sound_file,
         "signals": [{"name": modality.name, "path": signal_file}],
-        "width": timeline.width, "height": timeline.height, "frames": timeline.frames,
-        "fps_num": timeline.fps.numerator, "fps_den": timeline.fps.denominator,
+        "width": timeline.width,
+        "height": timeline.height,
+        "frames": timeline.frames,
+        "fps_num": timeline.fps.numerator,
+        "fps_den": timeline.fps.denominator,
         "sample_rate": timeline.sample_rate if sound is not None else None,
         "audio_samples": timeline.audio_samples if sound is not None else None,
-        "reference_downscale": modality.downscale, "steps": modality.steps,
-        "span_start": span[0], "span_end": span[1],
-        "estimator": recipe.estimator, "estimator_weights": recipe.weights,
-        "estimator_license": modality.estimator_license, "commercial_ok": modality.commercial_ok,
-        "source_license": source["license"], "source_attribution": source["attribution"],
-        "made_with": made_with(), "quality": measures.quality, "motion": measures.motion,
-        "brightness": measures.brightness, "sharpness": measures.sharpness, **own,
+        "reference_downscale": modality.downscale,
+        "steps": modality.steps,
+        "span_start": span[0],
+        "span_end": span[1],
+        "estimator": recipe.estimator,
+        "estimator_weights": recipe.weights,
+        "estimator_license": modality.estimator_license,
+        "commercial_ok": modality.commercial_ok,
+        "source_license": source["license"],
+        "source_attribution": source["attribution"],
+        "made_with": made_with(),
+        "quality": measures.quality,
+        "motion": measures.motion,
+        "brightness": measures.brightness,
+        "sharpness": measures.sharpness,
+        **own,
     }
 
 
@@ -161,12 +235,17 @@ def _signal(root: Root, key: str, measure: Callable[[], Signal]) -> tuple[Signal
             return dict(arrays), kept
     signal = measure()
 
-    def write(path: Path) -> None:
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **{name: signal[name] for name in sorted(signal)})  # type: ignore[arg-type]
-        path.write_bytes(buffer.getvalue())
+    return signal, _stored(root, key, "signals", ".npz", lambda path: write_npz(path, signal))
 
-    return signal, _stored(root, key, "signals", ".npz", write)
+
+def write_npz(path: Path, arrays: Signal) -> None:
+    """What ``np.savez_compressed`` writes, at zlib's level 1: a fifth of its time for a third more bytes."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in sorted(arrays):
+            entry = zipfile.ZipInfo(f"{name}.npy")  # dated 1980, so equal arrays give equal bytes
+            buffer = io.BytesIO()
+            np.lib.format.write_array(buffer, np.asanyarray(arrays[name]), allow_pickle=False)
+            archive.writestr(entry, buffer.getvalue(), zipfile.ZIP_DEFLATED, 1)
 
 
 def _stored(root: Root, key: str, kind: str, suffix: str, write: Callable[[Path], None]) -> str:
@@ -191,10 +270,6 @@ def _caption(recipe: Recipe, clip: Clip, source: Mapping[str, Any]) -> tuple[str
     return captioner(recipe.captioner)(clip.frames), f"model {recipe.captioner}"
 
 
-def _cut_test(scenes: str) -> Callable[[int, Any], bool]:
-    return CutDetector().push if scenes == "content" else lambda n, pixels: False
-
-
 def _unchanged(path: Path, source: Mapping[str, Any]) -> None:
     if "://" in source["uri"]:
         return
@@ -215,17 +290,35 @@ def _offset_ms(found: Probe) -> float | None:
 def common_columns(request: Mapping[str, Any]) -> dict[str, Any]:
     """The columns that every sample and reject of a request shares."""
     unit, recipe = request["unit"], request["recipe"]
-    return {"modality": recipe["modality"], "source_uri": unit["source"]["uri"], "source_sha256": unit["sha256"],
-            "timeline": recipe["timeline"], "params": recipe["params"], "code_version": recipe["code_version"],
-            "seed": recipe["seed"], "unit_id": unit["id"], "run_id": request["run_id"],
-            "schema_version": SCHEMA_VERSION}
+    return {
+        "modality": recipe["modality"],
+        "source_uri": unit["source"]["uri"],
+        "source_sha256": unit["sha256"],
+        "timeline": recipe["timeline"],
+        "params": recipe["params"],
+        "code_version": recipe["code_version"],
+        "seed": recipe["seed"],
+        "unit_id": unit["id"],
+        "run_id": request["run_id"],
+        "schema_version": SCHEMA_VERSION,
+    }
 
 
 def reject(common: Mapping[str, Any], span: Span, stage: str, reason: str, message: str) -> dict[str, Any]:
     """A reject: what, where, at which stage, why."""
     key = digest(unit=common["unit_id"], span=span, stage=stage, reason=reason)
-    return {"event": "reject", "row": {**common, "reject_id": key, "span_start": span[0], "span_end": span[1],
-                                       "stage": stage, "reason": reason, "message": message[:500]}}
+    return {
+        "event": "reject",
+        "row": {
+            **common,
+            "reject_id": key,
+            "span_start": span[0],
+            "span_end": span[1],
+            "stage": stage,
+            "reason": reason,
+            "message": message[:500],
+        },
+    }
 
 
 @cache
@@ -235,6 +328,13 @@ def made_with() -> str:
     import cv2
 
     libraries = {name: ".".join(map(str, version)) for name, version in av.library_versions.items()}
-    return json.dumps({"python": platform.python_version(), "av": av.__version__, "opencv": cv2.__version__,
-                       "numpy": np.__version__, "libavcodec": libraries["libavcodec"]}, sort_keys=True)
-
+    return json.dumps(
+        {
+            "python": platform.python_version(),
+            "av": av.__version__,
+            "opencv": cv2.__version__,
+            "numpy": np.__version__,
+            "libavcodec": libraries["libavcodec"],
+        },
+        sort_keys=True,
+    )

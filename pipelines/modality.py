@@ -62,8 +62,8 @@ class Modality:
     Attributes:
         name: Module name, e.g. ``camera_video``; hyphens on the command line.
         summary: One line for listings.
-        params: Frozen dataclass of options; a field with ``metadata={"canvas": True}`` changes only the drawing,
-            so that the signal is reused when it changes.
+        params: Frozen dataclass of options; a field with ``metadata={"canvas": True}`` changes only the
+            drawing, so that the signal is reused when it changes.
         estimator, estimator_license, commercial_ok: What measures the signal.
         weights: Hash of its weights; "" for estimators without any.
         version: Raise it when the output for the same input changes; part of every sample's identity.
@@ -136,8 +136,11 @@ def make_params(modality: Modality, settings: Mapping[str, str]) -> Any:
 
 def signal_params(params: Any) -> dict[str, Any]:
     """The options that the signal depends on: all but those that only change the drawing."""
-    return {field.name: getattr(params, field.name) for field in dataclasses.fields(params)
-            if not field.metadata.get("canvas")}
+    return {
+        field.name: getattr(params, field.name)
+        for field in dataclasses.fields(params)
+        if not field.metadata.get("canvas")
+    }
 
 
 def _convert(owner: str, key: str, text: str, kind: Any) -> Any:

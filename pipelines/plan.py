@@ -1,8 +1,8 @@
 """Planning: which work units a build consists of, and which of them are still to do.
 
-A unit is a segment of a source, to be made into the samples of one recipe (modality, parameters, timeline, code).
-Its ID is a hash of all it depends on, so a unit in the ledger needs nothing, and a changed source, parameter,
-estimator or stage gives another ID for exactly the units it touches.
+A unit is a segment of a source, to be made into the samples of one recipe (modality, parameters, timeline,
+code). Its ID is a hash of all it depends on, so a unit in the ledger needs nothing, and a changed source,
+parameter, estimator or stage gives another ID for exactly the units it touches.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from pipelines.timeline import TICKS_PER_SECOND, Timeline
 from training.backbone import FACTORS
 
 STAGES_VERSION = 1
-"""Version of the stages all modalities share (decode, resample, cut, select, encode). Raise it with their output."""
+"""Version of the stages all modalities share (decode, resample, cut, select, encode); raise it with their
+output."""
 
 _SEGMENT_SECONDS = 120
 
@@ -57,14 +58,30 @@ class Recipe:
     scenes: str
 
     @classmethod
-    def of(cls, modality: Modality, params: Any, timeline: Timeline, *, seed: int = 0,
-           selection: Selection | None = None, captioner: str = "", scenes: str = "content") -> Recipe:
+    def of(
+        cls,
+        modality: Modality,
+        params: Any,
+        timeline: Timeline,
+        *,
+        seed: int = 0,
+        selection: Selection | None = None,
+        captioner: str = "",
+        scenes: str = "content",
+    ) -> Recipe:
         """The recipe of a modality with given options."""
-        return cls(modality=modality.name, params=canonical(dataclasses.asdict(params)),
-                   timeline=timeline.canonical(), estimator=modality.estimator, weights=modality.weights,
-                   code_version=f"{STAGES_VERSION}.{modality.version}", seed=seed,
-                   selection=canonical(dataclasses.asdict(selection or Selection())), captioner=captioner,
-                   scenes=scenes)
+        return cls(
+            modality=modality.name,
+            params=canonical(dataclasses.asdict(params)),
+            timeline=timeline.canonical(),
+            estimator=modality.estimator,
+            weights=modality.weights,
+            code_version=f"{STAGES_VERSION}.{modality.version}",
+            seed=seed,
+            selection=canonical(dataclasses.asdict(selection or Selection())),
+            captioner=captioner,
+            scenes=scenes,
+        )
 
     @property
     def id(self) -> str:
@@ -103,8 +120,9 @@ class Unit:
         return (self.segment[1] - self.segment[0]) / TICKS_PER_SECOND
 
 
-def make_plan(sources: Iterable[Source], scanned: dict[str, dict[str, Any]], recipe: Recipe,
-              timeline: Timeline) -> list[Unit]:
+def make_plan(
+    sources: Iterable[Source], scanned: dict[str, dict[str, Any]], recipe: Recipe, timeline: Timeline
+) -> list[Unit]:
     """All units of a build.
 
     Args:
@@ -121,22 +139,40 @@ def make_plan(sources: Iterable[Source], scanned: dict[str, dict[str, Any]], rec
             continue
         for segment in segments(row["ticks"], timeline, per_segment):
             sha256 = row["sha256"] or ""
-            unit = digest(recipe=recipe.id, sha256=sha256 or source.id, segment=list(segment),
-                          caption=source.caption, license=source.license, attribution=source.attribution)
-            units.append(Unit(id=unit, source=source, sha256=sha256, segment=segment,
-                              reason=row["reason"], message=row["message"]))
+            unit = digest(
+                recipe=recipe.id,
+                sha256=sha256 or source.id,
+                segment=list(segment),
+                caption=source.caption,
+                license=source.license,
+                attribution=source.attribution,
+            )
+            units.append(
+                Unit(
+                    id=unit,
+                    source=source,
+                    sha256=sha256,
+                    segment=segment,
+                    reason=row["reason"],
+                    message=row["message"],
+                )
+            )
     return units
 
 
-def load_recipe(name: str, settings: dict[str, str], timeline: Timeline, **options: Any
-                ) -> tuple[Modality, Any, Recipe]:
+def load_recipe(
+    name: str, settings: dict[str, str], timeline: Timeline, **options: Any
+) -> tuple[Modality, Any, Recipe]:
     """A modality, its options and the recipe they make; see :meth:`Recipe.of` for ``options``."""
     modality = modalities.load(name)
     params = modalities.make_params(modality, settings)
     step = FACTORS.space * modality.downscale
     if timeline.width % step or timeline.height % step:
         near = [max(step, side // step * step) for side in (timeline.width, timeline.height)]
-        raise ConfigError(f"{modality.name} draws its canvas at 1/{modality.downscale} size: width and height must be "
-                          f"multiples of {step}, not {timeline.width}x{timeline.height}",
-                          f"Nearest: {near[0]}x{near[1]}x{timeline.frames}")
+        scale, size = f"1/{modality.downscale}", f"{timeline.width}x{timeline.height}"
+        raise ConfigError(
+            f"{modality.name} draws its canvas at {scale} size: width and height must be "
+            f"multiples of {step}, not {size}",
+            f"Nearest: {near[0]}x{near[1]}x{timeline.frames}",
+        )
     return modality, params, Recipe.of(modality, params, timeline, **options)

@@ -1,8 +1,9 @@
-"""Worker programs in processes of their own: started, fed, timed out, capped and recycled here, and only here.
+"""Worker programs in processes of their own: started, fed, timed out, capped and recycled here and only here.
 
-A worker reads one JSON request a line on stdin and answers with JSON lines on stdout; the last one of an answer has
-``"event": "done"`` or ``"event": "error"``. Large arrays travel as files. What a worker prints besides goes to
-stderr and is quoted when it dies. A worker ends when its stdin closes, so none outlives the process that started it.
+A worker reads one JSON request a line on stdin and answers with JSON lines on stdout; the last one of an
+answer has ``"event": "done"`` or ``"event": "error"``. Large arrays travel as files. What a worker prints
+besides goes to stderr and is quoted when it dies. A worker ends when its stdin closes, so none outlives the
+process that started it.
 """
 
 from __future__ import annotations
@@ -34,8 +35,15 @@ class WorkerProcess:
         environment: Variables to set besides this process's own.
     """
 
-    def __init__(self, command: Sequence[str], *, timeout: float = 300, memory: int | None = None,
-                 recycle: int = 500, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        timeout: float = 300,
+        memory: int | None = None,
+        recycle: int = 500,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.command, self.timeout, self.memory, self.recycle = list(command), timeout, memory, recycle
         self.environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[str] | None = None
@@ -46,12 +54,12 @@ class WorkerProcess:
     def call(self, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """Send a request and yield its answers as they come, the closing one included.
 
-        A caller that stops listening before the closing answer loses the worker: what it still has to say must not
-        be taken for the next request's answer.
+        A caller that stops listening before the closing answer loses the worker: what it still has to say
+            must not be taken for the next request's answer.
 
         Raises:
-            WorkerCrashed: It died, or said what is no answer; the message has its exit status and the end of its
-                stderr.
+            WorkerCrashed: It died, or said what is no answer; the message has its exit status and the end of
+                its stderr.
             WorkerTimeout: No answer within ``timeout``; it was killed.
         """
         if self._calls >= self.recycle:
@@ -92,7 +100,9 @@ class WorkerProcess:
         try:
             line = self._answers.get(timeout=self.timeout)
         except queue.Empty:
-            raise WorkerTimeout(f"no answer from {self.command[-1]} within {self.timeout:g} s; killed") from None
+            raise WorkerTimeout(
+                f"no answer from {self.command[-1]} within {self.timeout:g} s; killed"
+            ) from None
         if line is None:
             raise self._crashed()
         with contextlib.suppress(ValueError):
@@ -102,14 +112,21 @@ class WorkerProcess:
         raise WorkerCrashed(f"{self.command[-1]} said {line.strip()[:80]!r}, which is no answer; killed")
 
     def _start(self) -> subprocess.Popen[str]:
-        self._stderr = tempfile.TemporaryFile()
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  (it lives as long as the process)
         self._answers, self._calls = queue.Queue(), 0
         try:
-            process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                       stderr=self._stderr, encoding="utf-8", errors="replace", env=self.environment)
+            process = subprocess.Popen(
+                self.command,
+                env=self.environment,
+                encoding="utf-8",
+                errors="replace",
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._stderr,
+            )
         except OSError as error:
             raise WorkerCrashed(f"{self.command[0]} cannot be started: {error.strerror}") from None
-        if self.memory is not None and hasattr(resource, "prlimit"):  # macOS has no way to cap another process
+        if self.memory is not None and hasattr(resource, "prlimit"):  # macOS cannot cap another process
             with contextlib.suppress(ProcessLookupError):  # it died at once; the first read says so
                 resource.prlimit(process.pid, resource.RLIMIT_AS, (self.memory, self.memory))
         threading.Thread(target=_pump, args=(process.stdout, self._answers), daemon=True).start()

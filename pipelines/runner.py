@@ -58,18 +58,37 @@ def start_ray() -> None:
         return
     warnings.filterwarnings("ignore", module="ray")
     address = os.environ.get("RAY_ADDRESS")
+    if not address:  # a Ray of our own starts only the workers we ask for
+        os.environ.setdefault("RAY_enable_worker_prestart", "0")
+        os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
     local: dict[str, Any] = {} if address else {"num_cpus": os.cpu_count(), "include_dashboard": False}
     # Workers must find our packages also when avcontrol runs from a checkout that is not the working directory.
     home = str(Path(__file__).parents[1])
-    runtime_env = {} if address else {"env_vars": {"PYTHONPATH": os.pathsep.join(
-        [home, *filter(None, [os.environ.get("PYTHONPATH")])])}}
+    runtime_env = (
+        {}
+        if address
+        else {
+            "env_vars": {"PYTHONPATH": os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])}
+        }
+    )
     with _hushed():
-        ray.init(address=address or "local", logging_level="ERROR", log_to_driver=False, runtime_env=runtime_env,
-                 **local)
+        ray.init(
+            address=address or "local",
+            logging_level="ERROR",
+            log_to_driver=False,
+            runtime_env=runtime_env,
+            **local,
+        )
 
 
-def run(rows: Sequence[Mapping[str, Any]], stage: type, arguments: Mapping[str, Any], resources: Resources, *,
-        rows_per_task: int = 1) -> Iterator[dict[str, Any]]:
+def run(
+    rows: Sequence[Mapping[str, Any]],
+    stage: type,
+    arguments: Mapping[str, Any],
+    resources: Resources,
+    *,
+    rows_per_task: int = 1,
+) -> Iterator[dict[str, Any]]:
     """Map rows through a pool of actors, yielding results as they come.
 
     Args:
@@ -95,9 +114,15 @@ def run(rows: Sequence[Mapping[str, Any]], stage: type, arguments: Mapping[str, 
     items = [{"row": json.dumps(row)} for row in rows]
     warnings.filterwarnings("ignore", message=".*ray_remote_args.*")  # max_restarts has no other spelling yet
     dataset = ray.data.from_items(items, override_num_blocks=blocks).map_batches(
-        _Shell, batch_size=1, fn_constructor_kwargs={"stage": stage, "arguments": dict(arguments)},
-        compute=ActorPoolStrategy(size=min(workers, blocks)), num_cpus=resources.cpus, num_gpus=resources.gpus,
-        max_restarts=-1, max_task_retries=-1)
+        _Shell,
+        batch_size=1,
+        fn_constructor_kwargs={"stage": stage, "arguments": dict(arguments)},
+        compute=ActorPoolStrategy(size=min(workers, blocks)),
+        num_cpus=resources.cpus,
+        num_gpus=resources.gpus,
+        max_restarts=-1,
+        max_task_retries=-1,
+    )
     with _watchdog(resources.stall_s) as heard:
         for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             heard()
@@ -123,8 +148,15 @@ class _Shell:
             self.made = self.made or self.stage(**self.arguments)
             return self.made(row)
         except AvcontrolError as error:
-            return [{"event": "error", "fatal": True, "kind": type(error).__name__, "message": error.message,
-                     "hint": error.hint}]
+            return [
+                {
+                    "event": "error",
+                    "fatal": True,
+                    "kind": type(error).__name__,
+                    "message": error.message,
+                    "hint": error.hint,
+                }
+            ]
 
 
 class MediaWorker:
@@ -140,10 +172,14 @@ class MediaWorker:
         paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
         self.request = request
         self.process = WorkerProcess(
-            [sys.executable, "-m", "pipelines.worker"], timeout=timeout_s, memory=int(memory_gb * 2**30) or None,
-            environment={"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"})
+            [sys.executable, "-m", "pipelines.worker"],
+            timeout=timeout_s,
+            memory=int(memory_gb * 2**30) or None,
+            environment={"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
+        )
 
     def __call__(self, row: dict[str, Any]) -> list[dict[str, Any]]:
+        """Answer one request: what the worker said, and what became of it."""
         request = {**self.request, **row}
         return self._make(request) if request["op"] == "make" else self._scan(request)
 
@@ -152,8 +188,18 @@ class MediaWorker:
             return [answer for answer in self.process.call(request) if answer["event"] != "done"]
         except WorkerError as error:
             source = request["source"]
-            return [{"event": "source", "source_id": source["id"], "source_uri": source["uri"], "size": source["size"],
-                     "mtime_ns": source["mtime_ns"], "ticks": 0, "reason": _reason(error), "message": str(error)}]
+            return [
+                {
+                    "event": "source",
+                    "source_id": source["id"],
+                    "source_uri": source["uri"],
+                    "size": source["size"],
+                    "mtime_ns": source["mtime_ns"],
+                    "ticks": 0,
+                    "reason": _reason(error),
+                    "message": str(error),
+                }
+            ]
 
     def _make(self, request: dict[str, Any]) -> list[dict[str, Any]]:
         """Make a unit; after a crash, reject the clip in hand and go on behind it."""
@@ -177,12 +223,24 @@ class MediaWorker:
             if span[1] >= end:
                 break
             request = {**request, "from_tick": span[1]}
-        counts = {event: sum(result["event"] == event for result in results) for event in ("sample", "reject")}
+        counts = {
+            event: sum(result["event"] == event for result in results) for event in ("sample", "reject")
+        }
         unit = request["unit"]
-        return [*results, {"event": "unit", "unit_id": unit["id"], "source_uri": unit["source"]["uri"],
-                           "samples": counts["sample"], "rejects": counts["reject"]}]
+        return [
+            *results,
+            {
+                "event": "unit",
+                "unit_id": unit["id"],
+                "source_uri": unit["source"]["uri"],
+                "samples": counts["sample"],
+                "rejects": counts["reject"],
+            },
+        ]
 
-    def _rejected(self, request: dict[str, Any], span: Sequence[int], reason: str, message: str) -> dict[str, Any]:
+    def _rejected(
+        self, request: dict[str, Any], span: Sequence[int], reason: str, message: str
+    ) -> dict[str, Any]:
         from pipelines.make import common_columns, reject
 
         return reject(common_columns(request), (span[0], span[1]), "worker", reason, message)
@@ -241,8 +299,11 @@ def _watchdog(stall_s: float) -> Iterator[Any]:
         nonlocal last
         while not stop.wait(min(5.0, stall_s / 4)):
             if time.monotonic() - last > stall_s:
-                log.warning("no result for %.0f s: a worker may be stuck, or Ray may lack the CPUs, GPUs or memory "
-                            "that the stage asks for (`ray status` tells)", stall_s)
+                log.warning(
+                    "no result for %.0f s: a worker may be stuck, or Ray may lack the CPUs, GPUs or memory "
+                    "that the stage asks for (`ray status` tells)",
+                    stall_s,
+                )
                 last = time.monotonic()
 
     thread = threading.Thread(target=watch, daemon=True)

@@ -1,4 +1,4 @@
-"""Scanning: what a source is (hash, streams, length), found once and remembered in the root's ``sources`` table."""
+"""Scanning: what a source is (hash, streams, length), found once and kept in the root's ``sources`` table."""
 
 from __future__ import annotations
 
@@ -26,8 +26,14 @@ def scan_source(source: dict[str, Any]) -> dict[str, Any]:
     Returns:
         A row of :data:`catalogs.schema.SOURCES`, less the run.
     """
-    row = {"event": "source", "source_id": source["id"], "source_uri": source["uri"], "size": source["size"],
-           "mtime_ns": source["mtime_ns"], "ticks": 0}
+    row = {
+        "event": "source",
+        "source_id": source["id"],
+        "source_uri": source["uri"],
+        "size": source["size"],
+        "mtime_ns": source["mtime_ns"],
+        "ticks": 0,
+    }
     try:
         with local_source(source["uri"]) as path:
             row["sha256"] = file_sha256(path)
@@ -54,7 +60,9 @@ def local_source(uri: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="avcontrol-") as folder:
         target = Path(folder) / Path(path).name
         try:
-            fs.copy_files(path, str(target), source_filesystem=filesystem, destination_filesystem=fs.LocalFileSystem())
+            fs.copy_files(
+                path, str(target), source_filesystem=filesystem, destination_filesystem=fs.LocalFileSystem()
+            )
         except FileNotFoundError:
             raise UnreadableSource("missing", f"{uri} is gone") from None
         yield target

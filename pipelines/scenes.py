@@ -15,14 +15,15 @@ from pipelines.estimators.shots import transnet_cuts
 _ACROSS = 256
 
 
-def cut_test(name: str, look: Callable[[], Iterable[tuple[int, NDArray[np.uint8]]]]
-             ) -> Callable[[int, NDArray[np.uint8]], bool]:
+def cut_test(
+    name: str, look: Callable[[], Iterable[tuple[int, NDArray[np.uint8]]]]
+) -> Callable[[int, NDArray[np.uint8]], bool]:
     """The shot detector called ``name``, for :func:`pipelines.clips.clips`.
 
     Args:
         name: ``content``, ``transnet`` (looks at the whole segment first) or ``off``.
-        look: Gives the frames that will be asked about, (n, pixels [H, W, 3]); only ``transnet`` calls it. Small
-            pictures are enough, and a decode of its own, so that full-size frames need not be kept.
+        look: Gives the frames that will be asked about, (n, pixels [H, W, 3]); only ``transnet`` calls it.
+            Small pictures are enough, and a decode of its own, so that full-size frames need not be kept.
 
     Returns:
         Told frames in order, says whether a cut lies between the frame it was told last and this one.

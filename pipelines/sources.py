@@ -1,12 +1,13 @@
 """The sources of a build: what lies at ``--input``, with captions, licences and attribution.
 
-A sidecar lies beside its source under the same name: ``clip.txt`` holds the caption, ``clip.json`` an object with
-any of ``caption``, ``license``, ``attribution``. A Parquet input has a column ``video`` (or ``uri`` or ``path``) and
-any of the same three. No caption is a caption too: empty, with ``caption_source`` "none".
+A sidecar lies beside its source under the same name: ``clip.txt`` holds the caption, ``clip.json`` an object
+with any of ``caption``, ``license``, ``attribution``. A Parquet input has a column ``video`` (or ``uri`` or
+``path``) and any of the same three. No caption is a caption too: empty, with ``caption_source`` "none".
 """
 
 from __future__ import annotations
 
+import functools
 import glob
 import json
 import logging
@@ -25,9 +26,29 @@ from catalogs.errors import InputError, UnsafePath
 from catalogs.root import checked
 from pipelines.identity import digest
 
-SUFFIXES = frozenset(".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .m2ts .mts .mxf .flv .wmv .ogv .3gp .y4m".split())
+SUFFIXES = frozenset(
+    {
+        ".mp4",
+        ".m4v",
+        ".mov",
+        ".mkv",
+        ".webm",
+        ".avi",
+        ".mpg",
+        ".mpeg",
+        ".ts",
+        ".m2ts",
+        ".mts",
+        ".mxf",
+        ".flv",
+        ".wmv",
+        ".ogv",
+        ".3gp",
+        ".y4m",
+    }
+)
 _PATH_COLUMNS = ("video", "uri", "path")
-_OURS = frozenset("catalogs encodings latents media memo signals sources .tmp".split())
+_OURS = frozenset({"catalogs", "encodings", "latents", "media", "memo", "signals", "sources", ".tmp"})
 log = logging.getLogger("avcontrol")
 
 
@@ -38,7 +59,8 @@ class Source:
     Attributes:
         uri: Absolute path, or URI.
         size: Bytes.
-        mtime_ns: Modification time; with URI and size it tells whether the file changed since it was last read.
+        mtime_ns: Modification time; with URI and size it tells whether the file changed since it was last
+            read.
         caption, caption_source: The prompt, and where it came from: "column", "sidecar" or "none".
         license, attribution: "" where unknown.
     """
@@ -60,8 +82,8 @@ def list_sources(inputs: str, *, limit: int | None = None, media_root: str | Non
     """The sources at ``inputs``, sorted by URI.
 
     Args:
-        inputs: A folder (searched through, but for catalog roots in it), a local glob, one file, a Parquet file, or
-            a URI of a folder or file. What exists is no glob, whatever characters its name has.
+        inputs: A folder (searched through, but for catalog roots in it), a local glob, one file, a Parquet
+            file, or a URI of a folder or file. What exists is no glob, whatever characters its name has.
         limit: Keep the first so many.
         media_root: A folder that paths in a Parquet input may lie in besides the table's own.
 
@@ -80,11 +102,15 @@ def list_sources(inputs: str, *, limit: int | None = None, media_root: str | Non
     elif glob.has_magic(inputs) and isinstance(filesystem, fs.LocalFileSystem):
         found = _from_files(filesystem, _matching(filesystem, inputs))
     else:
-        raise InputError(f"no file or folder at {inputs}",
-                         "Give --input a folder of clips, a local glob, or a Parquet file.")
+        raise InputError(
+            f"no file or folder at {inputs}",
+            "Give --input a folder of clips, a local glob, or a Parquet file.",
+        )
     sources = sorted(dict.fromkeys(found), key=lambda source: source.uri)
     if not sources:
-        raise InputError(f"no video files at {inputs}", f"Files ending in {' '.join(sorted(SUFFIXES))} are looked for.")
+        raise InputError(
+            f"no video files at {inputs}", f"Files ending in {' '.join(sorted(SUFFIXES))} are looked for."
+        )
     return sources[:limit]
 
 
@@ -100,25 +126,29 @@ def _open(inputs: str) -> tuple[fs.FileSystem, str]:
 
 
 def _local(named: str) -> str | None:
-    """The local path that is meant, None for a place elsewhere. A colon alone makes no URI: ``take:2.mp4`` is a file."""
+    """The local path meant, None for one elsewhere. A colon makes no URI: ``take:2.mp4`` is a file."""
     if named.startswith("file:"):
         return unquote(urlsplit(named).path)
     return None if "://" in named else named
 
 
 def _with_sidecars(filesystem: fs.FileSystem, info: fs.FileInfo) -> list[fs.FileInfo]:
-    path = PurePosixPath(info.path)
-    near = _files(filesystem, str(path.parent), recursive=False)
-    return [info, *(one for one in near if _is_sidecar(one.path) and PurePosixPath(one.path).stem == path.stem)]
+    near = _files(filesystem, str(PurePosixPath(info.path).parent), recursive=False)
+    return [info, *(one for one in near if _is_sidecar(one.path) and _key(one.path)[0] == _key(info.path)[0])]
 
 
 def _matching(filesystem: fs.FileSystem, pattern: str) -> list[fs.FileInfo]:
     """Media that the glob matches, and all the sidecars in their folders."""
     named = glob.glob(os.path.expanduser(_local(pattern) or pattern), recursive=True)
     matched = {os.path.abspath(name) for name in named}
-    near = [info for folder in sorted({os.path.dirname(name) for name in matched})
-            for info in _files(filesystem, folder, recursive=False)]
-    return [info for info in near if _is_sidecar(info.path) or (info.path in matched and _is_media(info.path))]
+    near = [
+        info
+        for folder in sorted({os.path.dirname(name) for name in matched})
+        for info in _files(filesystem, folder, recursive=False)
+    ]
+    return [
+        info for info in near if _is_sidecar(info.path) or (info.path in matched and _is_media(info.path))
+    ]
 
 
 def _files(filesystem: fs.FileSystem, folder: str, *, recursive: bool) -> list[fs.FileInfo]:
@@ -133,14 +163,15 @@ def _files(filesystem: fs.FileSystem, folder: str, *, recursive: bool) -> list[f
 
 
 def _walk(top: str, recursive: bool) -> Iterator[str]:
-    """Files below a local folder. Links are followed, but no folder is entered twice, nor what a root keeps."""
+    """Files below a local folder. Links are followed; no folder is entered twice, nor those of a root."""
     entered = set()
-    for folder, inner, files in os.walk(top, followlinks=True, onerror=lambda error: log.warning("%s", error)):
+    tell = functools.partial(log.warning, "%s")
+    for folder, inner, files in os.walk(top, followlinks=True, onerror=tell):
         if os.path.realpath(folder) in entered:
             inner.clear()
             continue
         entered.add(os.path.realpath(folder))
-        if os.path.isdir(os.path.join(folder, "sources", "_delta_log")):  # a root: its media were made, not shot
+        if os.path.isdir(os.path.join(folder, "sources", "_delta_log")):  # a root's media are made, not shot
             inner[:] = [name for name in inner if name not in _OURS]
         inner[:] = sorted(inner) if recursive else []
         for path in (os.path.join(folder, name) for name in files):
@@ -185,21 +216,31 @@ def _from_parquet(filesystem: fs.FileSystem, path: str, media_root: str | None) 
         raise InputError(f"{path} is not a readable Parquet file: {error}") from None
     column = next((name for name in _PATH_COLUMNS if name in table.schema.names), None)
     if column is None:
-        raise InputError(f"{path} has no column {' or '.join(_PATH_COLUMNS)}",
-                         f"It has: {', '.join(table.schema.names)}.")
+        raise InputError(
+            f"{path} has no column {' or '.join(_PATH_COLUMNS)}", f"It has: {', '.join(table.schema.names)}."
+        )
     folder = PurePosixPath(path).parent
     for row in table.to_pylist():
         there, inner = _resolve(str(row[column]), filesystem, folder, media_root)
         info = there.get_file_info(inner)
         if info.type != fs.FileType.File:
-            raise InputError(f"{path} names {row[column]}, which does not exist", "Mend the row or take it away.")
+            raise InputError(
+                f"{path} names {row[column]}, which does not exist", "Mend the row or take it away."
+            )
         caption = str(row.get("caption") or "")
-        yield _source(there, info, caption=caption, caption_source="column" if caption else "none",
-                      license=str(row.get("license") or ""), attribution=str(row.get("attribution") or ""))
+        yield _source(
+            there,
+            info,
+            caption=caption,
+            caption_source="column" if caption else "none",
+            license=str(row.get("license") or ""),
+            attribution=str(row.get("attribution") or ""),
+        )
 
 
-def _resolve(named: str, filesystem: fs.FileSystem, folder: PurePosixPath, media_root: str | None
-             ) -> tuple[fs.FileSystem, str]:
+def _resolve(
+    named: str, filesystem: fs.FileSystem, folder: PurePosixPath, media_root: str | None
+) -> tuple[fs.FileSystem, str]:
     """Where a path named in a table lies; it cannot leave the table's folder or ``media_root``."""
     local = _local(named)
     if local is None:
@@ -211,8 +252,10 @@ def _resolve(named: str, filesystem: fs.FileSystem, folder: PurePosixPath, media
     if here:
         allowed = [Path(place).expanduser().resolve() for place in (folder, media_root) if place is not None]
         if not any(Path(local).resolve().is_relative_to(place) for place in allowed):
-            raise UnsafePath(f"{named} lies outside {' and '.join(map(str, allowed))}",
-                             "Name its folder with --media-root if that is meant.")
+            raise UnsafePath(
+                f"{named} lies outside {' and '.join(map(str, allowed))}",
+                "Name its folder with --media-root if that is meant.",
+            )
     return filesystem, local
 
 

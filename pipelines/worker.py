@@ -34,16 +34,38 @@ def serve() -> None:
                 answers.write(json.dumps(event) + "\n")
             answers.write('{"event": "done"}\n')
         except AvcontrolError as error:
-            fatal = isinstance(error, StorageError | EstimatorUnavailable)  # true of every unit: stop the build
-            answers.write(json.dumps({"event": "error", "kind": type(error).__name__, "message": error.message,
-                                      "hint": error.hint, "fatal": fatal}) + "\n")
+            fatal = isinstance(error, StorageError | EstimatorUnavailable)  # of every unit: stop the build
+            answers.write(
+                json.dumps(
+                    {
+                        "event": "error",
+                        "kind": type(error).__name__,
+                        "message": error.message,
+                        "hint": error.hint,
+                        "fatal": fatal,
+                    }
+                )
+                + "\n"
+            )
         except MemoryError:
-            answers.write('{"event": "error", "kind": "MemoryError", "message": "ran past the memory cap", '
-                          '"hint": "Raise --memory-gb.", "fatal": false}\n')
+            answers.write(
+                '{"event": "error", "kind": "MemoryError", "message": "ran past the memory cap", '
+                '"hint": "Raise --memory-gb.", "fatal": false}\n'
+            )
         except Exception as error:
             traceback.print_exc()
-            answers.write(json.dumps({"event": "error", "kind": type(error).__name__, "fatal": False, "hint": "",
-                                      "message": f"{type(error).__name__}: {error}"}) + "\n")
+            answers.write(
+                json.dumps(
+                    {
+                        "event": "error",
+                        "kind": type(error).__name__,
+                        "message": f"{type(error).__name__}: {error}",
+                        "hint": "",
+                        "fatal": False,
+                    }
+                )
+                + "\n"
+            )
 
 
 def _answer(request: dict[str, Any]) -> Iterator[dict[str, Any]]:

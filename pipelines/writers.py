@@ -50,7 +50,12 @@ def write_video(
         StorageError: The disk is full, the folder is read-only or missing.
         ValueError: No frames, or an odd size.
     """
-    options = {"crf": str(crf), "preset": preset, "bf": "0", "x264-params": f"keyint={_KEYINT}:threads=1:mbtree=0"}
+    options = {
+        "crf": str(crf),
+        "preset": preset,
+        "bf": "0",
+        "x264-params": f"keyint={_KEYINT}:threads=1:mbtree=0",
+    }
     convert = _from_gray if gray else _from_rgb()
     stream: Any = None
     with _output(path, "mp4") as container:
@@ -110,7 +115,11 @@ def _output(path: str | Path, container: str) -> Iterator[Any]:
             yield output
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        hint = "Free some space and start the same command again: it goes on" if full else "Check that the folder exists and can be written"
+        hint = (
+            "Free some space and start the same command again: it goes on"
+            if full
+            else "Check that the folder exists and can be written"
+        )
         raise StorageError(f"cannot write {path}: {error.strerror}", hint) from error
 
 

@@ -70,8 +70,12 @@ class GenerateConfig:
     out: Path = setting("The .mp4 to write (an audio adapter without video writes .flac beside it).")
     backbone: str = setting("'test', a directory in diffusers' layout, or a hub name.", "test")
     adapter: Path | None = setting("Adapter file (.safetensors); none shows the bare backbone.", None)
-    root: str | None = setting("Folder or URI that holds the catalogs; needed with --sample.", None, env="AVCONTROL_ROOT")
-    sample: str | None = setting("Take reference and prompt from a catalog: canny@3 or canny@3#SAMPLE_ID.", None, completes="catalog")
+    root: str | None = setting(
+        "Folder or URI that holds the catalogs; needed with --sample.", None, env="AVCONTROL_ROOT"
+    )
+    sample: str | None = setting(
+        "Take reference and prompt from a catalog: canny@3 or canny@3#SAMPLE_ID.", None, completes="catalog"
+    )
     reference_video: Path | None = setting("Take the reference from a video file.", None)
     reference_audio: Path | None = setting("Take the reference from an audio file.", None)
     prompt: str | None = setting("The prompt; by default the sample's caption.", None)
@@ -79,7 +83,9 @@ class GenerateConfig:
     streams: Stream = setting("Auto (what the adapter was trained on), video, audio or joint.", "auto")
     resolution: str | None = setting("WxHxF of the clip; by default the reference's.", None)
     fps: float | None = setting("Frames a second; by default the reference's.", None)
-    reference_downscale: int | None = setting("Canvas scale 1/s; by default the sample's or the adapter's.", None)
+    reference_downscale: int | None = setting(
+        "Canvas scale 1/s; by default the sample's or the adapter's.", None
+    )
     steps: int = setting("Denoising steps.", 30)
     guidance: float = setting("Classifier-free guidance; 1 is off.", 1.0)
     seed: int = setting("Of the initial noise; the same seed gives the same clip.", 0)

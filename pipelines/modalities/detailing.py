@@ -1,4 +1,4 @@
-"""Detailing: the reference is a low-resolution, blurred, compressed clip at half size, the target is the clip."""
+"""Detailing: the reference is the clip at half size, blurred and compressed, the target is the clip."""
 
 from __future__ import annotations
 
@@ -64,8 +64,12 @@ def columns(clip: Clip, signal: Signal, params: Params) -> dict[str, Any]:
 
 
 def _how(signal: Signal) -> Degradation:
-    return Degradation(scale=float(signal["scale"]), blur=float(signal["blur"]), noise=float(signal["noise"]),
-                       crf=int(signal["crf"]))
+    return Degradation(
+        scale=float(signal["scale"]),
+        blur=float(signal["blur"]),
+        noise=float(signal["noise"]),
+        crf=int(signal["crf"]),
+    )
 
 
 MODALITY = Modality(
@@ -79,6 +83,12 @@ MODALITY = Modality(
     estimator_license="Apache-2.0",
     steps=200,
     downscale=DOWNSCALE,
-    schema=pa.schema([("degraded_scale", pa.float64()), ("degraded_blur", pa.float64()),
-                      ("degraded_noise", pa.float64()), ("degraded_crf", pa.int64())]),
+    schema=pa.schema(
+        [
+            ("degraded_scale", pa.float64()),
+            ("degraded_blur", pa.float64()),
+            ("degraded_noise", pa.float64()),
+            ("degraded_crf", pa.int64()),
+        ]
+    ),
 )

@@ -1,4 +1,4 @@
-"""Inpainting and outpainting: the reference is the clip with a mask filled #66FF00, the target is the clip."""
+"""Inpainting and outpainting: the reference is the clip with a mask filled #66FF00, the target the clip."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ def signal(clip: Clip, params: Params, rng: np.random.Generator) -> Signal:
         mask = _DRAW[kind](shape, rng)
         if params.min_area <= mask.mean() <= params.max_area:
             return {**masks.pack("mask", mask), "kind": np.array(kind)}
-    raise UnusableClip("mask_area", f"no {kind} mask of {params.min_area:.0%} to {params.max_area:.0%} in 50 draws")
+    wanted = f"{params.min_area:.0%} to {params.max_area:.0%}"
+    raise UnusableClip("mask_area", f"no {kind} mask of {wanted} in 50 draws")
 
 
 def canvas(clip: Clip, signal: Signal, params: Params) -> Frames:

@@ -29,8 +29,9 @@ class Degradation:
     crf: int
 
 
-def degrade(frames: Sequence[NDArray[np.uint8]], how: Degradation, size: tuple[int, int],
-            rng: np.random.Generator) -> list[NDArray[np.uint8]]:
+def degrade(
+    frames: Sequence[NDArray[np.uint8]], how: Degradation, size: tuple[int, int], rng: np.random.Generator
+) -> list[NDArray[np.uint8]]:
     """Degrade RGB ``frames`` [H, W, 3] and draw them at ``size`` (width, height)."""
     height, width = frames[0].shape[:2]
     small = (max(16, round(width * how.scale / 2) * 2), max(16, round(height * how.scale / 2) * 2))
@@ -50,8 +51,11 @@ def _through_x264(frames: Sequence[NDArray[np.uint8]], crf: int) -> list[NDArray
     """Encode in memory and decode again: real macroblocks, real ringing."""
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="matroska") as sink:
-        stream = sink.add_stream("libx264", rate=24, options={
-            "crf": str(crf), "preset": "veryfast", "x264-params": "threads=1:mbtree=0"})  # the tree is not deterministic
+        stream = sink.add_stream(
+            "libx264",
+            rate=24,
+            options={"crf": str(crf), "preset": "veryfast", "x264-params": "threads=1:mbtree=0"},
+        )  # the tree is not deterministic
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = "yuv420p"
         for frame in frames:

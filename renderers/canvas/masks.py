@@ -36,12 +36,12 @@ def fill(frames: Sequence[NDArray[np.uint8]], mask: NDArray[np.bool_]) -> list[N
 
 def box(shape: tuple[int, int, int], rng: np.random.Generator) -> NDArray[np.bool_]:
     """One to three boxes, each 10 to 50% of a side, still through the clip. ``shape`` is [F, H, W]."""
-    frames, height, width = shape
+    _, height, width = shape
     mask = np.zeros((height, width), bool)
     for _ in range(rng.integers(1, 4)):
         h, w = (rng.uniform(0.1, 0.5, 2) * (height, width)).astype(int)
         y, x = int(rng.integers(0, height - h + 1)), int(rng.integers(0, width - w + 1))
-        mask[y:y + h, x:x + w] = True
+        mask[y : y + h, x : x + w] = True
     return np.broadcast_to(mask, shape).copy()
 
 
@@ -75,9 +75,9 @@ def blobs(shape: tuple[int, int, int], rng: np.random.Generator) -> NDArray[np.b
         breath = 1 + rng.uniform(0, 0.3) * np.sin(2 * np.pi * (time * rng.uniform(0.5, 2) + rng.uniform()))
         angle = rng.uniform(0, 360) + time * rng.uniform(-90, 90)
         for index in range(frames):
-            size = np.maximum(1, axes * breath[index]).astype(int)
-            at = (int(centre[index, 0]), int(centre[index, 1]))
-            cv2.ellipse(pictures[index], at, (int(size[0]), int(size[1])), float(angle[index]), 0, 360, 255, -1)
+            size = np.maximum(1, axes * breath[index]).astype(int).tolist()
+            at = centre[index].astype(int).tolist()
+            cv2.ellipse(pictures[index], at, size, float(angle[index]), 0, 360, 255, -1)
     return pictures > 0
 
 
@@ -87,5 +87,5 @@ def frame_outside(shape: tuple[int, int, int], rng: np.random.Generator) -> NDAr
     h, w = (rng.uniform(0.5, 0.9, 2) * (height, width)).astype(int)
     y, x = int(rng.integers(0, height - h + 1)), int(rng.integers(0, width - w + 1))
     mask = np.ones((height, width), bool)
-    mask[y:y + h, x:x + w] = False
+    mask[y : y + h, x : x + w] = False
     return np.broadcast_to(mask, shape).copy()

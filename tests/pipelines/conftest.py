@@ -31,7 +31,10 @@ def moving(count: int, seed: int) -> list[np.ndarray]:
     rng = np.random.default_rng(seed)
     blocks = rng.integers(0, 255, (8, 14, 3), dtype=np.uint8)
     wide = np.kron(blocks, np.ones((24, 24, 1), np.uint8))
-    return [np.ascontiguousarray(wide[n % 90 : n % 90 + SIZE[1], 2 * n % 150 : 2 * n % 150 + SIZE[0]]) for n in range(count)]
+    return [
+        np.ascontiguousarray(wide[n % 90 : n % 90 + SIZE[1], 2 * n % 150 : 2 * n % 150 + SIZE[0]])
+        for n in range(count)
+    ]
 
 
 @pytest.fixture(scope="session")
@@ -54,13 +57,27 @@ class Cluster:
     def __init__(self) -> None:
         self.port, self.dashboard = _free_port(), _free_port()
         self.temp = tempfile.mkdtemp(prefix="ray")  # short: Ray's socket paths have a limit
-        self.log = Path(self.temp, "head.log").open("w")
+        self.log = Path(self.temp, "head.log").open("w")  # noqa: SIM115 (as long as the node)
         ray = str(Path(sys.executable).parent / "ray")
         self.process = subprocess.Popen(
-            [ray, "start", "--head", "--block", f"--port={self.port}", f"--dashboard-port={self.dashboard}",
-             "--num-cpus=2", "--include-dashboard=true", f"--temp-dir={self.temp}", "--disable-usage-stats",
-             "--dashboard-agent-listen-port=0", "--object-store-memory=200000000"],
-            start_new_session=True, stdout=self.log, stderr=self.log)
+            [
+                ray,
+                "start",
+                "--head",
+                "--block",
+                f"--port={self.port}",
+                f"--dashboard-port={self.dashboard}",
+                "--num-cpus=2",
+                "--include-dashboard=true",
+                f"--temp-dir={self.temp}",
+                "--disable-usage-stats",
+                "--dashboard-agent-listen-port=0",
+                "--object-store-memory=200000000",
+            ],
+            start_new_session=True,
+            stdout=self.log,
+            stderr=self.log,
+        )
         deadline = time.monotonic() + 90
         while time.monotonic() < deadline:
             with socket.socket() as probe:

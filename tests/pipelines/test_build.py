@@ -53,7 +53,11 @@ def test_a_sample_is_an_aligned_pair(built, clips):
     root, _ = built
     for row in rows_of(root)[:6]:
         target, reference = (_decoded(root / row[column]) for column in ("video", "reference_video"))
-        assert [time for time, _ in target] == [time for time, _ in reference] == [Fraction(n, 24) for n in range(9)]
+        assert (
+            [time for time, _ in target]
+            == [time for time, _ in reference]
+            == [Fraction(n, 24) for n in range(9)]
+        )
         first = int(row["span_start"] // (705_600_000 // 24))
         source = [pixels for _, pixels in _decoded(Path(row["source_uri"]))][first]
         # The source is 160x96: the crop is 144x96, then resized to 96x64.
@@ -80,8 +84,10 @@ def test_sound_is_cut_to_the_same_span(built):
 
 
 def test_captions_and_licences_come_from_sidecars(built):
-    said = {(Path(row["source_uri"]).name, row["caption"], row["caption_source"], row["source_license"])
-            for row in rows_of(built[0])}
+    said = {
+        (Path(row["source_uri"]).name, row["caption"], row["caption_source"], row["source_license"])
+        for row in rows_of(built[0])
+    }
     assert ("1.mp4", "a wall of coloured blocks", "sidecar", "") in said
     assert ("2.mp4", "blocks", "sidecar", "CC0-1.0") in said
     assert ("0.mp4", "", "none", "") in said
@@ -95,7 +101,7 @@ def test_media_are_what_their_names_say(built):
 
 
 def test_the_same_build_again_does_nothing(built, clips):
-    root, report = built
+    root, _ = built
     version = table_of(Root.open(str(root)), "canny").version
     again = build(config(clips, root))
     assert (again.samples, again.units, again.skipped) == (0, 0, 7)
@@ -169,10 +175,20 @@ def test_poison_costs_its_own_rows_alone(clips, tmp_path):
     write_video(folder / "still.mp4", [moving(1, 1)[0]] * 12, Fraction(24))
     write_video(folder / "dark.mp4", [frame // 40 for frame in moving(12, 2)], Fraction(24))
     report = build(config(folder, tmp_path / "root"))
-    reasons = {Path(row["source_uri"]).stem: row["reason"] for row in rows_of(tmp_path / "root", kind="rejects")}
-    assert reasons == {"empty": "zero_byte", "text": "not_a_video", "cut": "truncated", "short": "too_short",
-                       "still": "static", "dark": "black"}
-    assert {Path(row["source_uri"]).stem for row in rows_of(tmp_path / "root")} == {"good"} and report.samples == 1
+    reasons = {
+        Path(row["source_uri"]).stem: row["reason"] for row in rows_of(tmp_path / "root", kind="rejects")
+    }
+    assert reasons == {
+        "empty": "zero_byte",
+        "text": "not_a_video",
+        "cut": "truncated",
+        "short": "too_short",
+        "still": "static",
+        "dark": "black",
+    }
+    assert {Path(row["source_uri"]).stem for row in rows_of(tmp_path / "root")} == {
+        "good"
+    } and report.samples == 1
     for row in rows_of(tmp_path / "root", kind="rejects"):
         assert row["message"] and row["stage"] in ("decode", "clip") and row["unit_id"]
 
@@ -192,6 +208,7 @@ def test_a_crash_at_each_commit_loses_nothing(built, clips, tmp_path, monkeypatc
     expected = [row["sample_id"] for row in rows_of(built[0])]
     root = tmp_path / "root"
     for table in ("samples", "rejects", "ledger"):
+
         def dying(self, rows, *rest, _table=table, _append=build_module.Table.append_new):
             added = _append(self, rows, *rest)
             if self.name.endswith(_table):

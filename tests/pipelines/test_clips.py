@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 
 import numpy as np
@@ -53,7 +54,8 @@ def _expected(stream: list[tuple[int, np.ndarray]], cuts: set[int]) -> list[int]
 @settings(max_examples=60, deadline=None)
 @given(streams())
 def test_clips_are_whole_in_order_apart_and_never_cross_a_cut(
-        made: tuple[list[tuple[int, np.ndarray]], set[int]]) -> None:
+    made: tuple[list[tuple[int, np.ndarray]], set[int]],
+) -> None:
     stream, cuts = made
     asked: list[int] = []
 
@@ -67,9 +69,11 @@ def test_clips_are_whole_in_order_apart_and_never_cross_a_cut(
     for first, pictures in found:
         assert [_number(picture) for picture in pictures] == [shown[first + k] for k in range(9)]
         assert not cuts & set(range(first + 1, first + 9))
-    assert all(later - first >= 9 for (first, _), (later, _) in zip(found, found[1:], strict=False))
+    assert all(later - first >= 9 for (first, _), (later, _) in itertools.pairwise(found))
     assert [first for first, _ in found] == _expected(stream, cuts)
-    assert asked == [n for n, pixels in stream if _number(pixels) == n]  # once each, in order, but for held frames
+    assert asked == [
+        n for n, pixels in stream if _number(pixels) == n
+    ]  # once each, in order, but for held frames
 
 
 def test_a_held_frame_is_fitted_once_and_shown_as_the_same_array() -> None:
@@ -102,7 +106,7 @@ def test_segments_cover_a_source_once(ticks: int, per_segment: int) -> None:
     spans = segments(ticks, LINE, per_segment)
     length = per_segment * LINE.ticks
     assert spans[0][0] == 0 and spans[-1][1] == max(ticks, 1)
-    assert all(end == start for (_, end), (start, _) in zip(spans, spans[1:], strict=False))
+    assert all(end == start for (_, end), (start, _) in itertools.pairwise(spans))
     assert all(end - start == length for start, end in spans[:-1])
     # The last one absorbs the rest, so that no segment is shorter than a clip where the source is not.
     last = spans[-1][1] - spans[-1][0]

@@ -16,10 +16,17 @@ from hypothesis import strategies as st
 from pipelines.identity import canonical, child_rng, digest
 
 plain = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(st.characters(codec="utf-8"), max_size=8),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=4),
-                                                                inner, max_size=4), max_leaves=12)
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=4), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
 
 
 @settings(max_examples=60, deadline=None)
@@ -56,24 +63,47 @@ def test_a_digest_is_sha256_of_the_canonical_text() -> None:
     said = hashlib.sha256(b'{"a":1,"b":"two"}').hexdigest()
     assert digest(b="two", a=1) == said[:40]
     # Written down: were this to change, every sample of every catalog would be made again.
-    assert digest(sha256="00ff", span=[0, 29_400_000], seed=7, params={"low": 100, "blur": 0.5},
-                  caption="ünïcode") == "17476dd2a03a0737a0c326c84228056c4ed5d35a"
+    assert (
+        digest(
+            sha256="00ff", span=[0, 29_400_000], seed=7, params={"low": 100, "blur": 0.5}, caption="ünïcode"
+        )
+        == "17476dd2a03a0737a0c326c84228056c4ed5d35a"
+    )
 
 
 def test_different_components_differ() -> None:
-    some = [digest(), digest(a=1), digest(a=1.0), digest(a="1"), digest(a=None), digest(a=[1]), digest(b=1),
-            digest(a=1, b=None), digest(a="b", c="d"), digest(a="bc", d="")]
+    some = [
+        digest(),
+        digest(a=1),
+        digest(a=1.0),
+        digest(a="1"),
+        digest(a=None),
+        digest(a=[1]),
+        digest(b=1),
+        digest(a=1, b=None),
+        digest(a="b", c="d"),
+        digest(a="bc", d=""),
+    ]
     assert len(set(some)) == len(some)
 
 
 def test_child_streams_are_their_own() -> None:
     first = child_rng(0, "sha", 1, "canny").random(8)
     assert (child_rng(0, "sha", 1, "canny").random(8) == first).all()
-    others = [child_rng(*names).random(8) for names in (
-        (1, "sha", 1, "canny"), (0, "sha", 2, "canny"), (0, "sha", 1, "pose"), (0, "sha", 1), (0, "sha", "1", "canny"),
-        (0, "sha1", "canny"), (0, "sha", 1, "canny", 0))]
+    others = [
+        child_rng(*names).random(8)
+        for names in (
+            (1, "sha", 1, "canny"),
+            (0, "sha", 2, "canny"),
+            (0, "sha", 1, "pose"),
+            (0, "sha", 1),
+            (0, "sha", "1", "canny"),
+            (0, "sha1", "canny"),
+            (0, "sha", 1, "canny", 0),
+        )
+    ]
     for at, one in enumerate([first, *others]):
-        for other in [first, *others][at + 1:]:
+        for other in [first, *others][at + 1 :]:
             assert not np.isclose(one, other).any()
 
 
@@ -86,9 +116,17 @@ def test_child_streams_do_not_correlate() -> None:
 
 
 def test_another_process_draws_and_hashes_the_same() -> None:
-    code = ("from pipelines.identity import child_rng, digest;"
-            "print(digest(x={'b': 1, 'a': [0.1]}), child_rng(3, 'a', 5).integers(2**62))")
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
-                          cwd=Path(__file__).parents[2], env={"PYTHONHASHSEED": "77"}).stdout.split()
+    code = (
+        "from pipelines.identity import child_rng, digest;"
+        "print(digest(x={'b': 1, 'a': [0.1]}), child_rng(3, 'a', 5).integers(2**62))"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+        env={"PYTHONHASHSEED": "77"},
+    ).stdout.split()
     assert said == [digest(x={"a": [0.1], "b": 1}), str(child_rng(3, "a", 5).integers(2**62))]
     assert said[1] == "2106283127792963183"  # written down, as above

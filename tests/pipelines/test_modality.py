@@ -29,10 +29,12 @@ LINE = Timeline(width=128, height=64, frames=9, fps=Fraction(24))
 def clip() -> Clip:
     """Sharp coloured blocks that slide over a soft ground, with sound."""
     rng = np.random.default_rng(0)
-    ground = cv2.resize(rng.integers(60, 120, (5, 9, 3), dtype=np.uint8), (200, 100), interpolation=cv2.INTER_CUBIC)
+    ground = cv2.resize(
+        rng.integers(60, 120, (5, 9, 3), dtype=np.uint8), (200, 100), interpolation=cv2.INTER_CUBIC
+    )
     for x, y, *colour in zip(*rng.integers(10, 150, (2, 12)), *rng.integers(0, 255, (3, 12)), strict=True):
-        ground[y % 70:y % 70 + 20, x:x + 25] = colour
-    frames = [np.ascontiguousarray(ground[n:n + 64, 3 * n:3 * n + 128]) for n in range(9)]
+        ground[y % 70 : y % 70 + 20, x : x + 25] = colour
+    frames = [np.ascontiguousarray(ground[n : n + 64, 3 * n : 3 * n + 128]) for n in range(9)]
     audio = rng.normal(0, 0.1, (LINE.audio_samples, 2)).astype(np.float32)
     return Clip(frames=frames, audio=audio, timeline=LINE)
 
@@ -72,7 +74,9 @@ def test_it_says_what_it_is(modality: Modality) -> None:
 def test_its_options_are_plain_frozen_and_documented(modality: Modality) -> None:
     assert dataclasses.is_dataclass(modality.params) and modality.params.__dataclass_params__.frozen
     hints = typing.get_type_hints(modality.params)
-    documented = re.findall(r"^\s+([a-z_, 0-9]+):", (modality.params.__doc__ or "").partition("Attributes:")[2], re.M)
+    documented = re.findall(
+        r"^\s+([a-z_, 0-9]+):", (modality.params.__doc__ or "").partition("Attributes:")[2], re.M
+    )
     assert sorted(", ".join(documented).split(", ")) == sorted(hints)
     for name, kind in hints.items():
         assert kind in (bool, int, float, str) or typing.get_origin(kind) is Literal, name
@@ -90,7 +94,9 @@ def test_its_signal_is_the_same_for_the_same_draw(modality: Modality, clip: Clip
     assert one and sorted(one) == sorted(two)
     for name in one:
         np.testing.assert_array_equal(one[name], two[name])
-    assert all((frame == old).all() for frame, old in zip(clip.frames, before, strict=True))  # it wrote into none
+    assert all(
+        (frame == old).all() for frame, old in zip(clip.frames, before, strict=True)
+    )  # it wrote into none
 
 
 def test_its_signal_comes_back_from_its_file(modality: Modality, clip: Clip) -> None:
@@ -124,7 +130,9 @@ def test_its_target_is_a_clip(modality: Modality, clip: Clip) -> None:
     target = modality.target(clip, _signal(modality, clip), modality.params())
     if target is not None:
         assert len(target) == LINE.frames
-        assert all(picture.shape == (LINE.height, LINE.width, 3) and picture.dtype == np.uint8 for picture in target)
+        assert all(
+            picture.shape == (LINE.height, LINE.width, 3) and picture.dtype == np.uint8 for picture in target
+        )
 
 
 def test_its_columns_are_those_it_declares(modality: Modality, clip: Clip) -> None:
@@ -141,8 +149,11 @@ def test_its_columns_are_those_it_declares(modality: Modality, clip: Clip) -> No
 
 def test_the_seed_matters_only_where_something_is_drawn_by_lot(modality: Modality, clip: Clip) -> None:
     drawn = [_signal(modality, clip, seed) for seed in range(6)]
-    differ = any((one[name].shape != drawn[0][name].shape) or (one[name] != drawn[0][name]).any()
-                 for one in drawn[1:] for name in one)
+    differ = any(
+        (one[name].shape != drawn[0][name].shape) or (one[name] != drawn[0][name]).any()
+        for one in drawn[1:]
+        for name in one
+    )
     # One that never looks at its generator must give the same for all.
     tree = ast.parse(inspect.getsource(inspect.getmodule(modality.signal)))
     body = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "signal")
@@ -153,12 +164,21 @@ def test_the_seed_matters_only_where_something_is_drawn_by_lot(modality: Modalit
 BAD = {
     "canny": [{"low": 300}, {"low": -1}, {"blur": -0.1}, {"thickness": 0}],
     "inpaint": [{"min_area": 0.0}, {"max_area": 1.0}, {"min_area": 0.9}],
-    "detailing": [{"min_scale": 0.0}, {"max_scale": 1.5}, {"min_scale": 0.6}, {"max_crf": 60}, {"min_crf": 45},
-                  {"max_blur": -1.0}, {"max_noise": -1.0}],
+    "detailing": [
+        {"min_scale": 0.0},
+        {"max_scale": 1.5},
+        {"min_scale": 0.6},
+        {"max_crf": 60},
+        {"min_crf": 45},
+        {"max_blur": -1.0},
+        {"max_noise": -1.0},
+    ],
 }
 
 
-@pytest.mark.parametrize(("name", "values"), [(name, values) for name, many in BAD.items() for values in many])
+@pytest.mark.parametrize(
+    ("name", "values"), [(name, values) for name, many in BAD.items() for values in many]
+)
 def test_options_out_of_range_are_refused(name: str, values: dict[str, Any]) -> None:
     modality = load(name)
     with pytest.raises(ValueError, match=next(iter(values)).split("_")[-1]):
@@ -195,39 +215,52 @@ MADE_UP = dataclasses.replace(load("canny"), name="made_up", params=_Params)
 def test_texts_become_values() -> None:
     assert make_params(MADE_UP, {}) == _Params()
     texts = {"flag": "Yes", "count": "7", "size": "2", "name": "a=b", "kind": "two", "drawn": "0"}
-    assert make_params(MADE_UP, texts) == _Params(flag=True, count=7, size=2.0, name="a=b", kind="two", drawn=0)
+    assert make_params(MADE_UP, texts) == _Params(
+        flag=True, count=7, size=2.0, name="a=b", kind="two", drawn=0
+    )
     assert isinstance(make_params(MADE_UP, texts).size, float)
     for text, value in {"true": True, "1": True, "NO": False, "0": False, "false": False}.items():
         assert make_params(MADE_UP, {"flag": text}).flag is value
 
 
-@pytest.mark.parametrize(("texts", "says"), [
-    ({"cuont": "1"}, r"made_up has no option 'cuont'\. Did you mean count\? It has: flag, count, size, name, kind"),
-    ({"zzz": "1"}, r"no option 'zzz'\. It has: flag"),
-    ({"count": "1.5"}, r"count='1\.5' is not int"),
-    ({"count": "many"}, "count='many' is not int"),
-    ({"size": "big"}, "size='big' is not float"),
-    ({"size": "nan"}, "size='nan' is not float"),
-    ({"size": "inf"}, "size='inf' is not float"),
-    ({"flag": "maybe"}, "flag='maybe' is not bool"),
-    ({"kind": "three"}, r"kind='three' is not one\|two"),
-    ({"count": "10"}, "made_up: count must be at most 9"),
-])
+@pytest.mark.parametrize(
+    ("texts", "says"),
+    [
+        (
+            {"cuont": "1"},
+            r"made_up has no option 'cuont'\. Did you mean count\? It has: flag, count, size, name, kind",
+        ),
+        ({"zzz": "1"}, r"no option 'zzz'\. It has: flag"),
+        ({"count": "1.5"}, r"count='1\.5' is not int"),
+        ({"count": "many"}, "count='many' is not int"),
+        ({"size": "big"}, "size='big' is not float"),
+        ({"size": "nan"}, "size='nan' is not float"),
+        ({"size": "inf"}, "size='inf' is not float"),
+        ({"flag": "maybe"}, "flag='maybe' is not bool"),
+        ({"kind": "three"}, r"kind='three' is not one\|two"),
+        ({"count": "10"}, "made_up: count must be at most 9"),
+    ],
+)
 def test_texts_that_do_not_fit_are_refused(texts: dict[str, str], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         make_params(MADE_UP, texts)
 
 
 def test_options_that_only_change_the_drawing_are_not_the_signals() -> None:
-    assert signal_params(_Params(drawn=9)) == signal_params(_Params()) == {
-        "flag": False, "count": 1, "size": 1.0, "name": "x", "kind": "one"}
+    assert (
+        signal_params(_Params(drawn=9))
+        == signal_params(_Params())
+        == {"flag": False, "count": 1, "size": 1.0, "name": "x", "kind": "one"}
+    )
     assert "thickness" not in signal_params(load("canny").params())
 
 
 def test_names_are_found_however_they_are_written() -> None:
     for name in modalities.names():
         assert load(name.replace("_", "-")) is load(name)
-    with pytest.raises(ConfigError, match=r"unknown modality 'cany'\. Did you mean canny\? There are: .*canny"):
+    with pytest.raises(
+        ConfigError, match=r"unknown modality 'cany'\. Did you mean canny\? There are: .*canny"
+    ):
         load("cany")
     with pytest.raises(ConfigError, match=r"unknown modality 'xyz'\. There are"):
         load("xyz")

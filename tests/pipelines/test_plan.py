@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from fractions import Fraction
 from typing import Any
 
@@ -28,8 +29,14 @@ def _row(sha256: str | None = "5ha", ticks: int = 10 * TICKS_PER_SECOND, **more:
     return {"sha256": sha256, "ticks": ticks, "reason": None, "message": None, **more}
 
 
-def _units(source: Source | None = None, row: dict[str, Any] | None = None, modality: str = "canny",
-           line: Timeline = LINE, settings: dict[str, str] | None = None, **options: Any) -> list[Unit]:
+def _units(
+    source: Source | None = None,
+    row: dict[str, Any] | None = None,
+    modality: str = "canny",
+    line: Timeline = LINE,
+    settings: dict[str, str] | None = None,
+    **options: Any,
+) -> list[Unit]:
     source = source or _source()
     recipe = load_recipe(modality, settings or {}, line, **options)[2]
     return make_plan([source], {source.id: row or _row()}, recipe, line)
@@ -41,13 +48,17 @@ def _id(*arguments: Any, **options: Any) -> str:
 
 
 @settings(max_examples=40, deadline=None)
-@given(seconds=st.fractions(0, 1000), frames=st.sampled_from([9, 17, 89, 257]), fps=st.sampled_from(["24", "29.97", "60"]))
+@given(
+    seconds=st.fractions(0, 1000),
+    frames=st.sampled_from([9, 17, 89, 257]),
+    fps=st.sampled_from(["24", "29.97", "60"]),
+)
 def test_units_cover_the_source_once(seconds: Fraction, frames: int, fps: str) -> None:
     line = Timeline.parse(f"96x64x{frames}", fps)
     ticks = int(seconds * TICKS_PER_SECOND)
     units = _units(row=_row(ticks=ticks), line=line)
     assert units[0].segment[0] == 0 and units[-1].segment[1] == max(1, ticks)
-    for unit, following in zip(units, units[1:], strict=False):
+    for unit, following in itertools.pairwise(units):
         assert unit.segment[1] == following.segment[0]
         assert (unit.segment[1] - unit.segment[0]) % line.ticks == 0 and unit.seconds >= 120
     assert units[-1].seconds < 2 * (120 + float(line.duration))  # it takes the rest
@@ -102,15 +113,27 @@ def test_a_recipe_is_what_it_was() -> None:
     """Written down: when this fails, every unit of every catalog will be made again. Was that meant?"""
     canny = load_recipe("canny", {}, LINE)[2]
     assert dataclasses.asdict(canny) == {
-        "modality": "canny", "params": '{"blur":0.0,"high":200,"low":100,"thickness":1}',
-        "timeline": "96x64x9@24/1+48000", "estimator": "opencv-canny", "weights": "", "code_version": "1.1", "seed": 0,
-        "selection": '{"max_black":0.5,"min_brightness":0.02,"min_motion":0.004}', "captioner": "",
-        "scenes": "content"}
+        "modality": "canny",
+        "params": '{"blur":0.0,"high":200,"low":100,"thickness":1}',
+        "timeline": "96x64x9@24/1+48000",
+        "estimator": "opencv-canny",
+        "weights": "",
+        "code_version": "1.1",
+        "seed": 0,
+        "selection": '{"max_black":0.5,"min_brightness":0.02,"min_motion":0.004}',
+        "captioner": "",
+        "scenes": "content",
+    }
     assert canny.id == "3ba0beceb495a950ffe9525b9138c2155fab4adb"
     assert _id() == "72f7889641993a5e0d1a0707d8f386305de9edaa"
 
 
-@given(w=st.integers(1, 40), h=st.integers(1, 40), t=st.integers(1, 20), fps=st.sampled_from(["24", "23.976", "12.5"]))
+@given(
+    w=st.integers(1, 40),
+    h=st.integers(1, 40),
+    t=st.integers(1, 20),
+    fps=st.sampled_from(["24", "23.976", "12.5"]),
+)
 @settings(max_examples=20, deadline=None)
 def test_a_recipe_gives_its_timeline_back(w: int, h: int, t: int, fps: str) -> None:
     line = Timeline.parse(f"{32 * w}x{32 * h}x{8 * t + 1}", fps, 44_100)
@@ -123,7 +146,9 @@ def test_sources_that_were_not_scanned_or_cannot_be_used() -> None:
     bad = _row(None, 0, reason="truncated", message="no index")
     units = make_plan([a, b, c], {a.id: _row(), c.id: bad}, recipe, LINE)
     assert [(unit.source, unit.sha256, unit.reason, unit.message) for unit in units] == [
-        (a, "5ha", None, None), (c, "", "truncated", "no index")]
+        (a, "5ha", None, None),
+        (c, "", "truncated", "no index"),
+    ]
     other = make_plan([b], {b.id: bad}, recipe, LINE)
     assert other[0].id != units[1].id  # without a hash, the file itself tells bad sources apart
 

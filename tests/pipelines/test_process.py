@@ -109,11 +109,14 @@ def test_an_error_is_an_answer_and_the_worker_lives_on(start: Start) -> None:
     assert _pid(worker) == pid
 
 
-@pytest.mark.parametrize(("how", "says"), [
-    ("abort", r"program\.py died \(signal 6\): last words"),
-    ("exit", r"program\.py died \(exit status 3\): giving up"),
-    ("kill", r"program\.py died \(signal 9\)$"),
-])
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("abort", r"program\.py died \(signal 6\): last words"),
+        ("exit", r"program\.py died \(exit status 3\): giving up"),
+        ("kill", r"program\.py died \(signal 9\)$"),
+    ],
+)
 def test_a_crash_is_told_and_the_next_call_works(start: Start, how: str, says: str) -> None:
     worker = start()
     before = _pid(worker)
@@ -146,9 +149,11 @@ def test_a_hang_ends_in_time_and_leaves_no_process(start: Start) -> None:
 
 def test_the_limit_is_between_answers_not_for_the_whole_call(start: Start, tmp_path: Path) -> None:
     program = tmp_path / "slow.py"
-    program.write_text("import sys, time\nfor line in sys.stdin:\n    for n in range(5):\n"
-                       "        time.sleep(0.3)\n        print('{\"event\": \"n\"}', flush=True)\n"
-                       "    print('{\"event\": \"done\"}', flush=True)\n")
+    program.write_text(
+        "import sys, time\nfor line in sys.stdin:\n    for n in range(5):\n"
+        '        time.sleep(0.3)\n        print(\'{"event": "n"}\', flush=True)\n'
+        '    print(\'{"event": "done"}\', flush=True)\n'
+    )
     worker = WorkerProcess([sys.executable, str(program)], timeout=1.0)
     assert len(list(worker.call({}))) == 6
     worker.close()
@@ -184,7 +189,9 @@ def test_a_program_that_is_not_there(tmp_path: Path) -> None:
 def test_the_memory_cap_holds(start: Start) -> None:
     worker = start(memory=512 << 20)
     assert list(worker.call({"do": "allocate", "megabytes": 200})) == [{"event": "done", "size": 200}]
-    assert list(worker.call({"do": "allocate", "megabytes": 600})) == [{"event": "error", "message": "MemoryError"}]
+    assert list(worker.call({"do": "allocate", "megabytes": 600})) == [
+        {"event": "error", "message": "MemoryError"}
+    ]
     assert list(start().call({"do": "allocate", "megabytes": 600})) == [{"event": "done", "size": 600}]
 
 
@@ -197,8 +204,10 @@ def test_recycling_starts_a_new_process(start: Start) -> None:
 
 def test_closing_lets_the_worker_end_by_itself(tmp_path: Path) -> None:
     program = tmp_path / "tidy.py"
-    program.write_text("import sys\nfor line in sys.stdin:\n    print('{\"event\": \"done\"}', flush=True)\n"
-                       f"open({str(tmp_path / 'tidied')!r}, 'w').close()\n")
+    program.write_text(
+        'import sys\nfor line in sys.stdin:\n    print(\'{"event": "done"}\', flush=True)\n'
+        f"open({str(tmp_path / 'tidied')!r}, 'w').close()\n"
+    )
     worker = WorkerProcess([sys.executable, str(program)])
     list(worker.call({}))
     worker.close()
@@ -209,8 +218,10 @@ def test_closing_lets_the_worker_end_by_itself(tmp_path: Path) -> None:
 
 def test_the_environment_is_added_to(start: Start, tmp_path: Path) -> None:
     program = tmp_path / "env.py"
-    program.write_text("import json, os, sys\nfor line in sys.stdin:\n    print(json.dumps({'event': 'done', "
-                       "'x': os.environ['X_OF_TEST'], 'path': os.environ['PATH']}), flush=True)\n")
+    program.write_text(
+        "import json, os, sys\nfor line in sys.stdin:\n    print(json.dumps({'event': 'done', "
+        "'x': os.environ['X_OF_TEST'], 'path': os.environ['PATH']}), flush=True)\n"
+    )
     worker = WorkerProcess([sys.executable, str(program)], environment={"X_OF_TEST": "7"})
     assert list(worker.call({})) == [{"event": "done", "x": "7", "path": os.environ["PATH"]}]
     worker.close()
@@ -221,17 +232,24 @@ def test_no_worker_outlives_a_killed_parent(start: Start, tmp_path: Path, progra
     start()  # writes the program
     command = [str(tmp_path / program)] if program.endswith(".py") else program.split()
     parent = tmp_path / "parent.py"
-    parent.write_text(textwrap.dedent(f"""
+    parent.write_text(
+        textwrap.dedent(f"""
         import sys, time
         from pipelines.process import WorkerProcess
         workers = [WorkerProcess([sys.executable, *{command!r}]) for _ in range(2)]
         for worker in workers:  # the second must not hold the first one's pipe open
             print(worker._start().pid, flush=True)
         time.sleep(60)
-    """))
+    """)
+    )
     home = Path(__file__).parents[2]
-    running = subprocess.Popen([sys.executable, str(parent)], stdout=subprocess.PIPE, text=True,
-                               env={**os.environ, "PYTHONPATH": str(home)}, cwd=home)
+    running = subprocess.Popen(
+        [sys.executable, str(parent)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(home)},
+        cwd=home,
+    )
     assert running.stdout is not None
     pids = [int(running.stdout.readline()) for _ in range(2)]
     assert not any(_gone(pid, within=0.2) for pid in pids)

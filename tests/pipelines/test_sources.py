@@ -14,7 +14,16 @@ from hypothesis import strategies as st
 from catalogs.errors import InputError, UnsafePath
 from pipelines.sources import list_sources
 
-ODD = ["two words.mp4", "übung 日本.mp4", "take:2.mp4", "a[1]b.mp4", "what?.mp4", "s*r.mp4", "50%20.mp4", "#1.mp4"]
+ODD = [
+    "two words.mp4",
+    "übung 日本.mp4",
+    "take:2.mp4",
+    "a[1]b.mp4",
+    "what?.mp4",
+    "s*r.mp4",
+    "50%20.mp4",
+    "#1.mp4",
+]
 
 
 @pytest.fixture
@@ -46,7 +55,8 @@ def _table(path: Path, /, **columns: list[object]) -> Path:
 def test_a_folder_is_searched_through_and_sorted(folder: Path) -> None:
     sources = list_sources(str(folder))
     assert [source.uri for source in sources] == [
-        str(folder / name) for name in ("a.mp4", "b.mp4", "inner/d.MOV", "inner/deep/c.mkv")]
+        str(folder / name) for name in ("a.mp4", "b.mp4", "inner/d.MOV", "inner/deep/c.mkv")
+    ]
     for source in sources:
         there = Path(source.uri).stat()
         assert (source.size, source.mtime_ns) == (there.st_size, there.st_mtime_ns)
@@ -73,12 +83,17 @@ def test_globs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert _names(folder / "*" / "*") == ["d.MOV"]
     monkeypatch.chdir(folder)
     assert [source.uri for source in list_sources("**/c.*")] == [str(folder / "inner/deep/c.mkv")]
-    assert [source.uri for source in list_sources("inner/../?.mp4")] == [str(folder / "a.mp4"), str(folder / "b.mp4")]
+    assert [source.uri for source in list_sources("inner/../?.mp4")] == [
+        str(folder / "a.mp4"),
+        str(folder / "b.mp4"),
+    ]
     with pytest.raises(InputError, match="no video files"):
         list_sources(str(folder / "z*"))
 
 
-def test_a_glob_in_a_folder_whose_name_looks_like_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_glob_in_a_folder_whose_name_looks_like_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     there = _touch(tmp_path / "shoot [day 1]" / "a.mp4").parent
     _touch(tmp_path / "shoot d" / "wrong.mp4")
     assert _names(there) == ["a.mp4"]
@@ -120,14 +135,21 @@ def test_a_name_that_is_not_utf8_costs_itself_alone(folder: Path, caplog: pytest
 
 def test_sidecars(folder: Path) -> None:
     (folder / "a.txt").write_text("  a red ball \n")
-    (folder / "b.json").write_text('{"caption": "a dog", "license": "CC-BY-4.0", "attribution": "Ann", "more": 1}')
+    (folder / "b.json").write_text(
+        '{"caption": "a dog", "license": "CC-BY-4.0", "attribution": "Ann", "more": 1}'
+    )
     (folder / "inner/d.TXT").write_text("\ufeffin capitals")
     (folder / "inner/deep/c.json").write_text('{"license": "CC0-1.0"}')
-    found = {Path(source.uri).name: (source.caption, source.caption_source, source.license, source.attribution)
-             for source in list_sources(str(folder))}
+    found = {
+        Path(source.uri).name: (source.caption, source.caption_source, source.license, source.attribution)
+        for source in list_sources(str(folder))
+    }
     assert found == {
-        "a.mp4": ("a red ball", "sidecar", "", ""), "b.mp4": ("a dog", "sidecar", "CC-BY-4.0", "Ann"),
-        "d.MOV": ("in capitals", "sidecar", "", ""), "c.mkv": ("", "none", "CC0-1.0", "")}
+        "a.mp4": ("a red ball", "sidecar", "", ""),
+        "b.mp4": ("a dog", "sidecar", "CC-BY-4.0", "Ann"),
+        "d.MOV": ("in capitals", "sidecar", "", ""),
+        "c.mkv": ("", "none", "CC0-1.0", ""),
+    }
     for source in list_sources(str(folder / "*.mp4")) + list_sources(str(folder / "b.mp4")):
         assert source.caption == found[Path(source.uri).name][0]
 
@@ -171,7 +193,13 @@ def test_links_are_followed_once(folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_catalog_root_among_the_clips_is_passed_over(folder: Path) -> None:
-    for name in ("sources/_delta_log/0.json", "media/ab/abc.mp4", "media/cd/cde.mp4", "mine.mp4", "raw/f.mp4"):
+    for name in (
+        "sources/_delta_log/0.json",
+        "media/ab/abc.mp4",
+        "media/cd/cde.mp4",
+        "mine.mp4",
+        "raw/f.mp4",
+    ):
         _touch(folder / "out" / name)
     assert _names(folder) == ["a.mp4", "b.mp4", "d.MOV", "c.mkv", "mine.mp4", "f.mp4"]
     assert _names(folder / "out" / "media") == ["abc.mp4", "cde.mp4"]  # unless that is what is asked for
@@ -188,16 +216,30 @@ def test_ids_tell_whether_a_file_changed(folder: Path) -> None:
 
 @pytest.mark.parametrize("column", ["video", "uri", "path"])
 def test_a_parquet_table(folder: Path, column: str) -> None:
-    table = _table(folder / "t.parquet", **{
-        column: ["inner/d.MOV", "a.mp4", str(folder / "b.mp4"), (folder / "inner/deep/c.mkv").as_uri()],
-        "caption": ["says d", None, "", "says c"], "license": ["CC0-1.0", None, "MIT", ""],
-        "attribution": [None, "Ann", None, None], "other": [1, 2, 3, 4]})
+    table = _table(
+        folder / "t.parquet",
+        **{
+            column: ["inner/d.MOV", "a.mp4", str(folder / "b.mp4"), (folder / "inner/deep/c.mkv").as_uri()],
+            "caption": ["says d", None, "", "says c"],
+            "license": ["CC0-1.0", None, "MIT", ""],
+            "attribution": [None, "Ann", None, None],
+            "other": [1, 2, 3, 4],
+        },
+    )
     (folder / "a.txt").write_text("sidecars do not count here")
-    found = [(Path(source.uri).name, source.caption, source.caption_source, source.license, source.attribution)
-             for source in list_sources(str(table))]
-    assert found == [("a.mp4", "", "none", "", "Ann"), ("b.mp4", "", "none", "MIT", ""),
-                     ("d.MOV", "says d", "column", "CC0-1.0", ""), ("c.mkv", "says c", "column", "", "")]
-    assert {source.id for source in list_sources(str(table))} == {source.id for source in list_sources(str(folder))}
+    found = [
+        (Path(source.uri).name, source.caption, source.caption_source, source.license, source.attribution)
+        for source in list_sources(str(table))
+    ]
+    assert found == [
+        ("a.mp4", "", "none", "", "Ann"),
+        ("b.mp4", "", "none", "MIT", ""),
+        ("d.MOV", "says d", "column", "CC0-1.0", ""),
+        ("c.mkv", "says c", "column", "", ""),
+    ]
+    assert {source.id for source in list_sources(str(table))} == {
+        source.id for source in list_sources(str(folder))
+    }
 
 
 def test_a_row_twice_is_one_source(folder: Path) -> None:
@@ -223,8 +265,18 @@ def test_paths_in_a_table_stay_in_its_folder(folder: Path, tmp_path: Path) -> No
     outside = _touch(tmp_path / "outside" / "x.mp4")
     (folder / "link.mp4").symlink_to(outside)
     (folder / "linked").symlink_to(outside.parent)
-    for escape in ("../outside/x.mp4", "inner/../../outside/x.mp4", str(outside), outside.as_uri(), "link.mp4",
-                   "linked/x.mp4", f"{folder}/../outside/x.mp4", "inner\\..\\x.mp4", "", "a\0.mp4"):
+    for escape in (
+        "../outside/x.mp4",
+        "inner/../../outside/x.mp4",
+        str(outside),
+        outside.as_uri(),
+        "link.mp4",
+        "linked/x.mp4",
+        f"{folder}/../outside/x.mp4",
+        "inner\\..\\x.mp4",
+        "",
+        "a\0.mp4",
+    ):
         table = _table(folder / "t.parquet", video=["a.mp4", escape])
         with pytest.raises(UnsafePath):
             list_sources(str(table))
@@ -245,9 +297,15 @@ def test_media_root_lets_them_out_so_far_and_no_further(folder: Path, tmp_path: 
 
 
 @settings(max_examples=25, deadline=None)
-@given(parts=st.lists(st.sampled_from(["..", ".", "clips", "in", "out", "x.mp4", "", "~", "..."]), min_size=1, max_size=6),
-       absolute=st.booleans())
-def test_no_path_in_a_table_escapes(tmp_path_factory: pytest.TempPathFactory, parts: list[str], absolute: bool) -> None:
+@given(
+    parts=st.lists(
+        st.sampled_from(["..", ".", "clips", "in", "out", "x.mp4", "", "~", "..."]), min_size=1, max_size=6
+    ),
+    absolute=st.booleans(),
+)
+def test_no_path_in_a_table_escapes(
+    tmp_path_factory: pytest.TempPathFactory, parts: list[str], absolute: bool
+) -> None:
     place = tmp_path_factory.mktemp("escape")
     for name in ("clips/x.mp4", "clips/in/x.mp4", "out/x.mp4", "x.mp4"):
         _touch(place / name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from dataclasses import replace
@@ -21,10 +22,12 @@ CLEAN = Degradation(scale=1.0, blur=0.0, noise=0.0, crf=1)
 def _clip(count: int = 9, width: int = 128, height: int = 96) -> list[np.ndarray]:
     """Detail at several scales, moving."""
     rng = np.random.default_rng(0)
-    layers = [cv2.resize(rng.integers(0, 255, (n, n, 3), dtype=np.uint8), (256, 256), interpolation=cv2.INTER_CUBIC)
-              for n in (8, 24, 80)]
+    layers = [
+        cv2.resize(rng.integers(0, 255, (n, n, 3), dtype=np.uint8), (256, 256), interpolation=cv2.INTER_CUBIC)
+        for n in (8, 24, 80)
+    ]
     wide = np.mean(layers, axis=0).astype(np.uint8)
-    return [np.ascontiguousarray(wide[n:n + height, 2 * n:2 * n + width]) for n in range(count)]
+    return [np.ascontiguousarray(wide[n : n + height, 2 * n : 2 * n + width]) for n in range(count)]
 
 
 CLIP = _clip()
@@ -45,15 +48,24 @@ def test_next_to_nothing_is_next_to_nothing() -> None:
     assert np.abs(left).max() <= 4  # the encoder at crf 1 and limited range
     for colour in ((255, 0, 0), (0, 255, 0), (0, 0, 255), (102, 255, 0), (20, 90, 200)):
         flat = [np.full((96, 128, 3), colour, np.uint8)] * 3
-        assert np.abs(degrade(flat, CLEAN, (128, 96), np.random.default_rng(0))[1].astype(int) - colour).max() <= 4
+        assert (
+            np.abs(degrade(flat, CLEAN, (128, 96), np.random.default_rng(0))[1].astype(int) - colour).max()
+            <= 4
+        )
 
 
-@pytest.mark.parametrize(("name", "values", "step"), [
-    ("crf", [10, 25, 35, 45], 1.0), ("scale", [1.0, 0.5, 0.25, 0.125], 1.0),
-    ("blur", [0.0, 1.0, 2.0, 4.0], 0.5), ("noise", [0.0, 6.0, 15.0, 40.0], 0.5)])
+@pytest.mark.parametrize(
+    ("name", "values", "step"),
+    [
+        ("crf", [10, 25, 35, 45], 1.0),
+        ("scale", [1.0, 0.5, 0.25, 0.125], 1.0),
+        ("blur", [0.0, 1.0, 2.0, 4.0], 0.5),
+        ("noise", [0.0, 6.0, 15.0, 40.0], 0.5),
+    ],
+)
 def test_worse_settings_give_worse_pictures(name: str, values: list[float], step: float) -> None:
     quality = [_psnr(_run(replace(CLEAN, **{name: value}))) for value in values]
-    assert all(better - worse > step for better, worse in zip(quality, quality[1:], strict=False)), quality
+    assert all(better - worse > step for better, worse in itertools.pairwise(quality)), quality
 
 
 def test_noise_has_the_strength_it_says() -> None:
@@ -67,20 +79,30 @@ def test_noise_has_the_strength_it_says() -> None:
 
 
 @settings(max_examples=12, deadline=None)
-@given(width=st.integers(32, 130), height=st.integers(32, 130), frames=st.sampled_from([1, 2, 9, 30]),
-       scale=st.floats(0.05, 1.0), canvas=st.tuples(st.integers(16, 96), st.integers(16, 96)))
-def test_any_size_and_length_comes_out_as_asked(width: int, height: int, frames: int, scale: float,
-                                                canvas: tuple[int, int]) -> None:
+@given(
+    width=st.integers(32, 130),
+    height=st.integers(32, 130),
+    frames=st.sampled_from([1, 2, 9, 30]),
+    scale=st.floats(0.05, 1.0),
+    canvas=st.tuples(st.integers(16, 96), st.integers(16, 96)),
+)
+def test_any_size_and_length_comes_out_as_asked(
+    width: int, height: int, frames: int, scale: float, canvas: tuple[int, int]
+) -> None:
     how = Degradation(scale=scale, blur=0.5, noise=2.0, crf=30)
     pictures = degrade(_clip(frames, width, height), how, canvas, np.random.default_rng(0))
     assert len(pictures) == frames
-    assert all(picture.shape == (canvas[1], canvas[0], 3) and picture.dtype == np.uint8 for picture in pictures)
+    assert all(
+        picture.shape == (canvas[1], canvas[0], 3) and picture.dtype == np.uint8 for picture in pictures
+    )
 
 
 def test_frames_keep_their_places() -> None:
     """Each degraded frame is nearest to its own, so the encoder neither drops nor moves any."""
     clip = _clip(30)
-    pictures = degrade(clip, Degradation(scale=0.5, blur=0.5, noise=2.0, crf=28), (128, 96), np.random.default_rng(0))
+    pictures = degrade(
+        clip, Degradation(scale=0.5, blur=0.5, noise=2.0, crf=28), (128, 96), np.random.default_rng(0)
+    )
     for n, picture in enumerate(pictures):
         errors = [np.abs(picture.astype(int) - frame).mean() for frame in clip]
         assert int(np.argmin(errors)) == n
@@ -99,11 +121,18 @@ def test_the_same_again_to_the_bit() -> None:
     for _ in range(5):
         np.testing.assert_array_equal(np.stack(_run(how, seed=4)), first)
     assert (np.stack(_run(how, seed=5)) != first).any()
-    code = ("import hashlib, numpy as np; from tests.renderers.test_degrade import _run, Degradation;"
-            "print(hashlib.sha256(np.stack(_run(Degradation(scale=0.5, blur=1.0, noise=5.0, crf=30), seed=4))"
-            ".tobytes()).hexdigest())")
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
-                          cwd=Path(__file__).parents[2]).stdout.strip()
+    code = (
+        "import hashlib, numpy as np; from tests.renderers.test_degrade import _run, Degradation;"
+        "print(hashlib.sha256(np.stack(_run(Degradation(scale=0.5, blur=1.0, noise=5.0, crf=30), seed=4))"
+        ".tobytes()).hexdigest())"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    ).stdout.strip()
     import hashlib
 
     assert said == hashlib.sha256(first.tobytes()).hexdigest()

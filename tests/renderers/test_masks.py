@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -49,8 +51,12 @@ def test_a_mask_of_another_length_is_refused() -> None:
 
 @pytest.mark.parametrize("kind", DRAW)
 @settings(max_examples=15, deadline=None)
-@given(seed=st.integers(0, 2**32), shape=st.tuples(st.integers(1, 17), st.integers(32, 90), st.integers(32, 90)))
-def test_any_draw_is_a_mask_that_can_be_drawn_again(kind: str, seed: int, shape: tuple[int, int, int]) -> None:
+@given(
+    seed=st.integers(0, 2**32), shape=st.tuples(st.integers(1, 17), st.integers(32, 90), st.integers(32, 90))
+)
+def test_any_draw_is_a_mask_that_can_be_drawn_again(
+    kind: str, seed: int, shape: tuple[int, int, int]
+) -> None:
     mask = _drawn(kind, seed, shape)
     assert mask.shape == shape and mask.dtype == bool and mask.flags.writeable
     np.testing.assert_array_equal(mask, _drawn(kind, seed, shape))
@@ -62,11 +68,17 @@ def test_seeds_give_different_masks(kind: str) -> None:
     assert len({_drawn(kind, seed).tobytes() for seed in range(20)}) == 20
 
 
-@pytest.mark.parametrize(("kind", "least", "most"), [
-    # One box of a tenth of each side at least, less a pixel of rounding; three of half a side at most.
-    ("box", 0.08**2, 0.75), ("strokes", 0.002, 0.8), ("blobs", 0.002, 0.6),
-    # Outside a crop of 50 to 90% of each side.
-    ("frame", 1 - 0.9**2, 1 - 0.48**2)])
+@pytest.mark.parametrize(
+    ("kind", "least", "most"),
+    [
+        # One box of a tenth of each side at least, less a pixel of rounding; three of half a side at most.
+        ("box", 0.08**2, 0.75),
+        ("strokes", 0.002, 0.8),
+        ("blobs", 0.002, 0.6),
+        # Outside a crop of 50 to 90% of each side.
+        ("frame", 1 - 0.9**2, 1 - 0.48**2),
+    ],
+)
 def test_areas_are_in_range(kind: str, least: float, most: float) -> None:
     areas = [_drawn(kind, seed, (5, 64, 96)).mean() for seed in range(150)]
     assert least <= min(areas) and max(areas) <= most
@@ -77,7 +89,7 @@ def test_areas_are_in_range(kind: str, least: float, most: float) -> None:
 def test_blobs_move_and_the_others_stay(kind: str) -> None:
     for seed in range(10):
         mask = _drawn(kind, seed)
-        moved = [float((one != two).mean()) for one, two in zip(mask, mask[1:], strict=False)]
+        moved = [float((one != two).mean()) for one, two in itertools.pairwise(mask)]
         if kind in STILL:
             assert max(moved) == 0
         else:
@@ -95,7 +107,7 @@ def test_outpainting_masks_are_a_frame() -> None:
     for seed in range(40):
         mask = _drawn("frame", seed)[0]
         rows, columns = np.flatnonzero(~mask.all(1)), np.flatnonzero(~mask.all(0))
-        inner = mask[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1]
+        inner = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         assert not inner.any()  # one whole rectangle is left
         assert 0.48 * 64 <= inner.shape[0] <= 0.9 * 64 and 0.48 * 96 <= inner.shape[1] <= 0.9 * 96
 
