@@ -204,6 +204,7 @@ def complete_catalog(
 def complete_modality(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
+    """Names of the modalities."""
     import pkgutil
 
     # By path: this package imports no sibling.

@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from catalogs import console
 from catalogs.cli import catalog
-from catalogs.options import _complete_catalog
+from catalogs.options import complete_catalog
 from tests.catalogs.helpers import commit, make_row
 
 COMMANDS = ["list", "show", "query", "preview", "rejects", "explain", "validate"]
@@ -178,7 +178,7 @@ def test_catalog_ids_complete(filled):
     parameter = next(one for one in command.params if one.name == "catalog_id")
     context = command.make_context("query", ["--root", filled.uri], resilient_parsing=True)
     assert [item.value for item in parameter.shell_complete(context, "ca")] == ["canny"]
-    assert [item.value for item in _complete_catalog(context, parameter, "canny@")] == [
+    assert [item.value for item in complete_catalog(context, parameter, "canny@")] == [
         "canny@2",
         "canny@1",
         "canny@0",
