@@ -8,8 +8,10 @@ import platform
 import sys
 import time
 import uuid
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from itertools import chain
 from typing import Any, Literal
 
 from catalogs.console import positive, progress
@@ -31,7 +33,7 @@ from pipelines.timeline import Timeline
 log = logging.getLogger("avcontrol")
 _COMMIT_ROWS = 512
 _TASK_SECONDS = 10.0
-_SCANS_A_WORKER = 200
+_SCANS_A_TASK, _FEW = 200, 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,14 +188,15 @@ def scan(root: Root, sources: list[Source], resources: Resources, run_info: dict
     wanted, known = {source.id for source in sources}, table.keys()
     new = [source for source in sources if (source.id,) not in known]
     rows: list[dict[str, Any]] = []
+    requests = [{"op": "scan", "source": asdict(source)} for source in new]
+    limits: dict[str, Any] = {"request": {}, "timeout_s": resources.timeout_s, "memory_gb": resources.memory_gb}
+    if len(new) <= _FEW:  # a worker process here and now: a pool on Ray takes longer to start than they do
+        worker = MediaWorker(**limits)
+        results: Iterable[dict[str, Any]] = chain.from_iterable(map(worker, requests))
+    else:
+        results = run(requests, MediaWorker, limits, resources, rows_per_task=_SCANS_A_TASK)
     with progress("scan", len(new), "sources") as advance:
-        for result in run(
-            [{"op": "scan", "source": asdict(source)} for source in new],
-            MediaWorker,
-            {"request": {}, "timeout_s": resources.timeout_s, "memory_gb": resources.memory_gb},
-            replace(resources, workers=resources.workers or -(-len(new) // _SCANS_A_WORKER)),
-            rows_per_task=_SCANS_A_WORKER,
-        ):
+        for result in results:
             rows.append({**result, "run_id": run_info["run_id"]})
             advance(1)
             if len(rows) >= 4096:

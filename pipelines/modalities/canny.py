@@ -38,18 +38,19 @@ class Params:
 
 def signal(clip: Clip, params: Params, rng: np.random.Generator) -> Signal:
     """Binary edge maps, packed to one bit a pixel."""
-    edges = np.empty((len(clip.frames), clip.timeline.height, clip.timeline.width), bool)
+    edges = np.empty((len(clip.frames), clip.timeline.height, clip.timeline.width), np.uint8)
     for index, frame in enumerate(clip.frames):
         grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
         if params.blur:
             grey = cv2.GaussianBlur(grey, (0, 0), params.blur)
         edges[index] = cv2.Canny(grey, params.low, params.high)
-    return pack("edges", edges)
+    return pack("edges", edges)  # any value but 0 is a set bit
 
 
 def canvas(clip: Clip, signal: Signal, params: Params) -> Frames:
     """White edges on black."""
-    pictures = unpack("edges", signal).view(np.uint8) * np.uint8(255)
+    pictures = unpack("edges", signal).view(np.uint8)
+    pictures *= 255
     if params.thickness > 1:
         brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (params.thickness, params.thickness))
         pictures = np.stack([cv2.dilate(picture, brush) for picture in pictures])

@@ -13,7 +13,7 @@ FILL = (0x66, 0xFF, 0x00)
 """RGB of what the model must fill in (read off the authors' published examples)."""
 
 
-def pack(name: str, mask: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
+def pack(name: str, mask: NDArray[np.bool_] | NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
     """A boolean array at one bit a pixel, with its shape, under ``name`` and ``name_shape``."""
     return {name: np.packbits(mask), f"{name}_shape": np.array(mask.shape, np.int32)}
 
