@@ -21,7 +21,7 @@ from catalogs.query import table_of
 from catalogs.root import Root
 from catalogs.schema import LEDGER, REJECTS, SOURCES, samples_schema
 from catalogs.store import Table
-from pipelines.estimate import dry_run, unit_seconds
+from pipelines.estimate import dry_run
 from pipelines.identity import digest
 from pipelines.modality import Modality
 from pipelines.plan import Recipe, Unit, load_recipe, make_plan
@@ -32,8 +32,7 @@ from pipelines.timeline import Timeline
 
 log = logging.getLogger("avcontrol")
 _COMMIT_ROWS = 512
-_TASK_SECONDS = 10.0
-_SCANS_A_TASK, _FEW = 200, 200
+_FEW = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,12 +188,16 @@ def scan(root: Root, sources: list[Source], resources: Resources, run_info: dict
     new = [source for source in sources if (source.id,) not in known]
     rows: list[dict[str, Any]] = []
     requests = [{"op": "scan", "source": asdict(source)} for source in new]
-    limits: dict[str, Any] = {"request": {}, "timeout_s": resources.timeout_s, "memory_gb": resources.memory_gb}
+    limits: dict[str, Any] = {
+        "request": {},
+        "timeout_s": resources.timeout_s,
+        "memory_gb": resources.memory_gb,
+    }
     if len(new) <= _FEW:  # a worker process here and now: a pool on Ray takes longer to start than they do
         worker = MediaWorker(**limits)
         results: Iterable[dict[str, Any]] = chain.from_iterable(map(worker, requests))
     else:
-        results = run(requests, MediaWorker, limits, resources, rows_per_task=_SCANS_A_TASK)
+        results = run(requests, MediaWorker, limits, resources)
     with progress("scan", len(new), "sources") as advance:
         for result in results:
             rows.append({**result, "run_id": run_info["run_id"]})
@@ -238,7 +241,6 @@ def make_all(
     run_info: dict[str, str],
 ) -> tuple[int, int]:
     """Make units and commit them in small batches; returns how many samples and rejects were added."""
-    seconds = unit_seconds(todo, recipe.clip_timeline)
     request = {
         "op": "make",
         "recipe": asdict(recipe),
@@ -278,7 +280,6 @@ def make_all(
                 MediaWorker,
                 {"request": request, "timeout_s": resources.timeout_s, "memory_gb": resources.memory_gb},
                 resources,
-                rows_per_task=max(1, int(_TASK_SECONDS // max(seconds, 0.01))),
             ):
                 pending[result["event"]].append(result)
                 if result["event"] != "unit":

@@ -21,7 +21,6 @@ from pipelines.encode import Encoder, missing, wanted
 from pipelines.runner import Resources, run
 
 _COMMIT_SECONDS = 10.0
-_ROWS_PER_TASK = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +98,7 @@ def encode(config: EncodeConfig) -> EncodeReport:
     encoded, failures, last = 0, list[str](), time.monotonic()
     with progress("encode", len(units), "inputs") as advance:
         try:
-            for result in run(units, EncodeStage, arguments, resources, rows_per_task=_ROWS_PER_TASK):
+            for result in run(units, EncodeStage, arguments, resources):
                 advance(1)
                 if "failed" in result:
                     failures.append(result["failed"])

@@ -1,20 +1,20 @@
-"""Running work on Ray: the graph, the watchdog, the workers. The only place that knows Ray Data.
+"""Running work on Ray: the pool, the watchdog, the workers. The only place that knows Ray.
+
+Ray's own actors, not Ray Data: docs/design/0005-ray-actors.md has why, and what it measured.
 
 Only URIs, IDs and rows travel between stages, never frames. A Ray actor is a thin shell around a worker process
 that may crash, hang or eat memory without harm (:mod:`pipelines.process`): what goes wrong in a unit comes back as
-a reject of that unit, so Ray never has to drop a block. An actor that is killed from outside is restarted and its
+a reject of that unit. An actor that is killed from outside is restarted and its
 units are run again; what they had already made is found in the root's memo.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
+import itertools
 import logging
 import os
 import sys
-import threading
-import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -82,12 +82,7 @@ def start_ray() -> None:
 
 
 def run(
-    rows: Sequence[Mapping[str, Any]],
-    stage: type,
-    arguments: Mapping[str, Any],
-    resources: Resources,
-    *,
-    rows_per_task: int = 1,
+    rows: Sequence[Mapping[str, Any]], stage: type, arguments: Mapping[str, Any], resources: Resources
 ) -> Iterator[dict[str, Any]]:
     """Map rows through a pool of actors, yielding results as they come.
 
@@ -96,7 +91,6 @@ def run(
         stage: A class whose instances map one row to a list of result dicts.
         arguments: For its constructor.
         resources: What each actor may use, and when the watchdog speaks.
-        rows_per_task: Rows in one Ray block; a block costs a quarter of a second, so give it some seconds of work.
 
     Raises:
         AvcontrolError: A stage raised it; nothing more is made.
@@ -105,48 +99,56 @@ def run(
         return
     start_ray()
     import ray
-    from ray.data import ActorPoolStrategy, DataContext
 
-    _quiet(DataContext.get_current())
     available = ray.cluster_resources().get("CPU", 1.0)
     workers = resources.workers or max(1, int(available // max(resources.cpus, 0.01)))
-    blocks = max(1, min(len(rows), max(-(-len(rows) // rows_per_task), min(len(rows), 2 * workers))))
-    items = [{"row": json.dumps(row)} for row in rows]
-    warnings.filterwarnings("ignore", message=".*ray_remote_args.*")  # max_restarts has no other spelling yet
-    dataset = ray.data.from_items(items, override_num_blocks=blocks).map_batches(
-        _Shell,
-        batch_size=1,
-        fn_constructor_kwargs={"stage": stage, "arguments": dict(arguments)},
-        compute=ActorPoolStrategy(size=min(workers, blocks)),
-        num_cpus=resources.cpus,
-        num_gpus=resources.gpus,
-        max_restarts=-1,
-        max_task_retries=-1,
-    )
-    with _watchdog(resources.stall_s) as heard:
-        for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-            heard()
-            for text in batch["results"].to_pylist():
-                for result in json.loads(text):
+    actor = ray.remote(
+        num_cpus=resources.cpus, num_gpus=resources.gpus, max_restarts=-1, max_task_retries=-1
+    )(_Shell)
+    pool = [actor.remote(stage, dict(arguments)) for _ in range(min(workers, len(rows)))]
+    waiting, finished = iter(rows), 0
+    # An actor gets its first row when it has started, so none waits on a node that may never come.
+    busy = {shell.ready.remote(): shell for shell in pool}
+    try:
+        while finished < len(rows):
+            done, _ = ray.wait(list(busy), timeout=resources.stall_s)
+            if not done:
+                log.warning(
+                    "no result for %.0f s: a worker may be stuck, or Ray may lack the CPUs, GPUs or memory that "
+                    "the stage asks for (`ray status` tells)",
+                    resources.stall_s,
+                )
+                continue
+            shell, results = busy.pop(done[0]), ray.get(done[0])
+            # Two rows in flight: the next one lies ready when an actor has finished one.
+            for row in itertools.islice(waiting, 2 if results is None else 1):
+                busy[shell.results.remote(row)] = shell
+            if results is not None:
+                finished += 1
+                for result in results:
                     raise_fatal(result)
                     yield result
+    finally:
+        for shell in pool:
+            ray.kill(shell)
 
 
 class _Shell:
-    """What Ray sees: batches of JSON text in, batches of JSON text out."""
+    """What Ray sees of a stage."""
 
     def __init__(self, stage: type, arguments: dict[str, Any]) -> None:
         self.stage, self.arguments = stage, arguments
         self.made: Any = None
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
-        return {"results": [json.dumps(self._results(json.loads(row))) for row in batch["row"]]}
+    def ready(self) -> None:
+        """Done once the actor runs."""
 
-    def _results(self, row: dict[str, Any]) -> Any:
+    def results(self, row: dict[str, Any]) -> list[dict[str, Any]]:
+        """What the stage makes of a row."""
         try:
             # Made at the first row, not by Ray: an error of ours comes back as such, not as a dead actor.
             self.made = self.made or self.stage(**self.arguments)
-            return self.made(row)
+            return list(self.made(row))
         except AvcontrolError as error:
             return [
                 {
@@ -262,16 +264,6 @@ def _reason(error: WorkerError) -> str:
     return {"WorkerTimeout": "timeout", "WorkerCrashed": "crashed"}.get(type(error).__name__, "worker")
 
 
-def _quiet(context: Any) -> None:
-    """Ray Data's own bars and plans make way for ours."""
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    context.enable_auto_log_stats = False
-    context.execution_options.preserve_order = False
-    for name in ("ray.data", "ray.data._internal.execution.streaming_executor"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-
-
 @contextlib.contextmanager
 def _hushed() -> Iterator[None]:
     """Keep the C++ side's greeting off stderr; failures to start are raised as Python exceptions all the same."""
@@ -284,32 +276,3 @@ def _hushed() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nothing)
-
-
-@contextlib.contextmanager
-def _watchdog(stall_s: float) -> Iterator[Any]:
-    """Say so when nothing comes back for ``stall_s`` seconds, and again each time that long passes."""
-    last, stop = time.monotonic(), threading.Event()
-
-    def heard() -> None:
-        nonlocal last
-        last = time.monotonic()
-
-    def watch() -> None:
-        nonlocal last
-        while not stop.wait(min(5.0, stall_s / 4)):
-            if time.monotonic() - last > stall_s:
-                log.warning(
-                    "no result for %.0f s: a worker may be stuck, or Ray may lack the CPUs, GPUs or memory "
-                    "that the stage asks for (`ray status` tells)",
-                    stall_s,
-                )
-                last = time.monotonic()
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield heard
-    finally:
-        stop.set()
-        thread.join()

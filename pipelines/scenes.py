@@ -52,11 +52,12 @@ def cut_test(
 class CutDetector:
     """PySceneDetect's ContentDetector, one frame at a time.
 
-    The score is the mean change of hue, saturation and value between neighbouring frames, thinned to about
-    128 pixels across (0.15 ms a frame at 720p; the cuts of real clips are the same as at 256). The answer is immediate, so what needs a look ahead is left
-    out: dissolves, and PySceneDetect's FlashFilter (its MERGE mode speaks up to 15 frames late, its SUPPRESS
-    mode hides real cuts after a flash), so a flash counts as a cut on both sides. For clips that is the
-    safe error: a cut too many costs frames, a cut missed spoils a sample.
+    The score is the mean change of hue, saturation and value between neighbouring frames, thinned to about 128
+    pixels across (0.15 ms a frame at 720p; real clips are cut where they are at 256). The answer is
+    immediate, so what needs a look ahead is left out: dissolves, and PySceneDetect's FlashFilter (its MERGE
+    mode speaks up to 15 frames late, its SUPPRESS mode hides real cuts after a flash), so a flash counts as
+    a cut on both sides. For clips that is the safe error: a cut too many costs frames, a cut missed spoils a
+    sample.
 
     Args:
         threshold: Score of a cut, in levels of 255. 27 is PySceneDetect's default.

@@ -75,7 +75,7 @@ def measure(frames: list[NDArray[np.uint8]]) -> Measures:
     luma = gray.astype(np.float32) / np.float32(255)
     motion = _motion(luma)
     contrast = float(luma.std(axis=(1, 2)).mean())
-    sharpness = float(np.mean([cv2.Laplacian(one, cv2.CV_16S).std() for one in full])) / 255
+    sharpness = float(np.mean([cv2.meanStdDev(cv2.Laplacian(one, cv2.CV_16S))[1] for one in full])) / 255
     black = float((np.percentile(gray, 99, axis=(1, 2)) < 0.1 * 255).mean())
     terms = (motion / (motion + 0.02), contrast / (contrast + 0.1), sharpness / (sharpness + 0.02), 1 - black)
     return Measures(

@@ -120,3 +120,68 @@ def ray_here(cluster):
     yield
     ray.shutdown()
     os.environ.pop("RAY_ADDRESS", None)
+
+
+TEMPLATE = (
+    "{% for m in messages %}{{ m['role'] }}: {% for c in m['content'] %}{% if c['type'] == 'image' %}<image>"
+    "{% else %}{{ c['text'] }}{% endif %}{% endfor %}\n{% endfor %}assistant:"
+)
+
+
+@pytest.fixture(scope="session")
+def captioning_model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A Llava with two layers of 16, random weights, and a tokenizer of single bytes."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import (
+        CLIPImageProcessor,
+        CLIPVisionConfig,
+        LlamaConfig,
+        LlavaConfig,
+        LlavaForConditionalGeneration,
+        LlavaProcessor,
+        PreTrainedTokenizerFast,
+    )
+
+    folder = str(tmp_path_factory.mktemp("vlm"))
+    torch.manual_seed(0)
+    special = ["<pad>", "<s>", "</s>", "<image>"]
+    vocabulary = {
+        token: at for at, token in enumerate([*sorted(pre_tokenizers.ByteLevel.alphabet()), *special])
+    }
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        bos_token="<s>",
+        eos_token="</s>",
+        additional_special_tokens=["<image>"],
+    )
+    pictures = CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    LlavaProcessor(
+        image_processor=pictures,
+        tokenizer=fast,
+        patch_size=16,
+        num_additional_image_tokens=1,
+        vision_feature_select_strategy="default",
+        chat_template=TEMPLATE,
+    ).save_pretrained(folder)
+    tiny = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    LlavaForConditionalGeneration(
+        LlavaConfig(
+            vision_config=CLIPVisionConfig(**tiny, image_size=32, patch_size=16, projection_dim=16),
+            text_config=LlamaConfig(
+                **tiny,
+                vocab_size=len(vocabulary),
+                num_key_value_heads=2,
+                max_position_embeddings=2048,
+                pad_token_id=vocabulary["<pad>"],
+                bos_token_id=vocabulary["<s>"],
+                eos_token_id=vocabulary["</s>"],
+            ),
+            image_token_index=vocabulary["<image>"],
+        )
+    ).save_pretrained(folder)
+    return folder

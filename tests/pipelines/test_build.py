@@ -12,7 +12,7 @@ import av
 import numpy as np
 import pytest
 
-from catalogs.errors import BadQuery, ConfigError, InputError
+from catalogs.errors import BadQuery, ConfigError, EstimatorUnavailable, InputError
 from catalogs.query import select, table_of
 from catalogs.root import Root, file_sha256
 from pipelines import build as build_module
@@ -270,3 +270,17 @@ def test_a_view_by_quality(built):
     with pytest.raises(BadQuery):
         select(root, "canny?quality >")
     assert os.path.isdir(root.uri)
+
+
+def test_a_captioner_writes_the_captions_that_are_missing(clips, captioning_model, tmp_path):
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    for name in ("4.mp4", "3.mp4", "2.mp4", "2.json"):
+        shutil.copy(clips / name, folder)
+    build(config(folder, tmp_path / "root", captioner=captioning_model, timeout_s=120))
+    said = {Path(row["source_uri"]).name: row for row in rows_of(tmp_path / "root")}
+    assert said["2.mp4"]["caption"] == "blocks" and said["2.mp4"]["caption_source"] == "sidecar"
+    for name in ("3.mp4", "4.mp4"):
+        assert said[name]["caption"] and said[name]["caption_source"] == f"model {captioning_model}"
+    with pytest.raises(EstimatorUnavailable, match="cannot be loaded"):
+        build(config(folder, tmp_path / "other", captioner=str(tmp_path / "nothing")))

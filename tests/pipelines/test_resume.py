@@ -118,7 +118,7 @@ def test_killed_workers_cost_nothing(sources, cluster, undisturbed, tmp_path):
     deadline = time.monotonic() + 100
     while process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.7)
-        for pid in _processes("ray::MapWorker" if killed % 2 == 0 else "pipelines.worker")[:1]:
+        for pid in _processes("ray::_Shell" if killed % 2 == 0 else "pipelines.worker")[:1]:
             if killed < 4 and any((root / "media").rglob("*.mp4")):
                 os.kill(pid, signal.SIGKILL)
                 killed += 1

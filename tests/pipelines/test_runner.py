@@ -34,9 +34,7 @@ class Broken:
 
 
 def test_every_row_comes_back_from_the_pool():
-    results = list(
-        run([{"n": n} for n in range(20)], Echo, {"sleep_s": 0.05}, Resources(workers=2), rows_per_task=3)
-    )
+    results = list(run([{"n": n} for n in range(20)], Echo, {"sleep_s": 0.05}, Resources(workers=2)))
     assert sorted((result["n"], result["half"]) for result in results) == [
         (n, half) for n in range(20) for half in range(n % 3)
     ]
