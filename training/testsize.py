@@ -59,7 +59,9 @@ def write(folder: Path, seed: int = SEED) -> None:
     """
     import torch
     from diffusers import LTX2Pipeline
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # a few megabytes are written at once
     with _SEEDING, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         LTX2Pipeline(**_parts()).save_pretrained(str(folder), safe_serialization=True)
