@@ -14,6 +14,8 @@ from importlib.metadata import version
 from itertools import chain
 from typing import Any, Literal
 
+import pyarrow.dataset as pads
+
 from catalogs.console import positive, progress
 from catalogs.errors import InputError
 from catalogs.options import setting
@@ -150,7 +152,7 @@ def build(config: BuildConfig) -> Report | None:
     run_info = _run_info(config)
 
     # 2. Scan those not seen before: hash, streams, length.
-    scanned = scan(root, sources, resources, run_info)
+    scanned = scan(root, sources, resources, run_info, again=config.retry_rejects)
 
     # 3. Plan: units that the ledger does not have.
     tables = open_tables(root, name, modality)
@@ -181,10 +183,19 @@ def build(config: BuildConfig) -> Report | None:
     )
 
 
-def scan(root: Root, sources: list[Source], resources: Resources, run_info: dict[str, str]) -> dict[str, Any]:
-    """Rows of the root's ``sources`` table for these sources, by source ID; unknown ones are scanned now."""
+def scan(
+    root: Root, sources: list[Source], resources: Resources, run_info: dict[str, str], *, again: bool = False
+) -> dict[str, Any]:
+    """Rows of the root's ``sources`` table for these sources, by source ID; unknown ones are scanned now.
+
+    With ``again``, so are those that could not be used before.
+    """
     table = Table.open(root, "sources", key=("source_id",), create=SOURCES)
-    wanted, known = {source.id for source in sources}, table.keys()
+    wanted = {source.id for source in sources}
+    if again:
+        refused = table.read(["source_id"], where=pads.field("reason").is_valid())["source_id"].to_pylist()
+        table.delete("source_id", wanted.intersection(refused), run_info)
+    known = table.keys()
     new = [source for source in sources if (source.id,) not in known]
     rows: list[dict[str, Any]] = []
     requests = [{"op": "scan", "source": asdict(source)} for source in new]

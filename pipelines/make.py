@@ -55,6 +55,9 @@ def make(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     modality = modalities.load(recipe.modality)
     first_tick, end_tick = max(unit["segment"][0], request.get("from_tick", 0)), unit["segment"][1]
     common = common_columns(request)
+    if unit["reason"]:  # the scan found it unusable; --retry-rejects scans again
+        yield reject(common, (first_tick, end_tick), "scan", unit["reason"], unit["message"])
+        return
     made, reached = 0, first_tick
     try:
         with local_source(unit["source"]["uri"]) as path:

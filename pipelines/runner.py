@@ -24,6 +24,7 @@ from typing import Any
 from catalogs import errors
 from catalogs.errors import AvcontrolError, SourceError, WorkerError
 from pipelines.process import WorkerProcess
+from pipelines.scan import source_row
 
 log = logging.getLogger("avcontrol")
 
@@ -187,21 +188,13 @@ class MediaWorker:
 
     def _scan(self, request: dict[str, Any]) -> list[dict[str, Any]]:
         try:
-            return [answer for answer in self.process.call(request) if answer["event"] != "done"]
+            (answer, *_) = self.process.call(request)
+            if answer["event"] == "source":
+                return [answer]
+            reason, message = answer["kind"], answer["message"]
         except WorkerError as error:
-            source = request["source"]
-            return [
-                {
-                    "event": "source",
-                    "source_id": source["id"],
-                    "source_uri": source["uri"],
-                    "size": source["size"],
-                    "mtime_ns": source["mtime_ns"],
-                    "ticks": 0,
-                    "reason": _reason(error),
-                    "message": str(error),
-                }
-            ]
+            reason, message = _reason(error), str(error)
+        return [source_row(request["source"]) | {"reason": reason, "message": message}]
 
     def _make(self, request: dict[str, Any]) -> list[dict[str, Any]]:
         """Make a unit; after a crash, reject the clip in hand and go on behind it."""
@@ -243,7 +236,7 @@ class MediaWorker:
     def _rejected(
         self, request: dict[str, Any], span: Sequence[int], reason: str, message: str
     ) -> dict[str, Any]:
-        from pipelines.make import common_columns, reject
+        from pipelines.make import common_columns, reject  # with PyAV and OpenCV: only when something broke
 
         return reject(common_columns(request), (span[0], span[1]), "worker", reason, message)
 

@@ -26,14 +26,7 @@ def scan_source(source: dict[str, Any]) -> dict[str, Any]:
     Returns:
         A row of :data:`catalogs.schema.SOURCES`, less the run.
     """
-    row = {
-        "event": "source",
-        "source_id": source["id"],
-        "source_uri": source["uri"],
-        "size": source["size"],
-        "mtime_ns": source["mtime_ns"],
-        "ticks": 0,
-    }
+    row = source_row(source)
     try:
         with local_source(source["uri"]) as path:
             row["sha256"] = file_sha256(path)
@@ -43,6 +36,18 @@ def scan_source(source: dict[str, Any]) -> dict[str, Any]:
         return {**row, "reason": error.reason, "message": str(error)}
     except OSError as error:
         return {**row, "reason": "unreadable", "message": f"{source['uri']}: {error.strerror or error}"}
+
+
+def source_row(source: dict[str, Any]) -> dict[str, Any]:
+    """The columns that are known before a source is opened."""
+    return {
+        "event": "source",
+        "source_id": source["id"],
+        "source_uri": source["uri"],
+        "size": source["size"],
+        "mtime_ns": source["mtime_ns"],
+        "ticks": 0,
+    }
 
 
 def video_ticks(found: Probe) -> int:

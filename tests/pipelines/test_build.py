@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,10 +16,14 @@ import pytest
 from catalogs.errors import BadQuery, ConfigError, EstimatorUnavailable, InputError
 from catalogs.query import select, table_of
 from catalogs.root import Root, file_sha256
+from catalogs.schema import SOURCES
+from catalogs.store import Table
 from pipelines import build as build_module
 from pipelines.build import BuildConfig, build
 from pipelines.decoders import frames
 from pipelines.probe import probe
+from pipelines.scan import source_row
+from pipelines.sources import list_sources
 from pipelines.writers import write_video
 from tests.pipelines.conftest import moving
 
@@ -190,7 +195,7 @@ def test_poison_costs_its_own_rows_alone(clips, tmp_path):
         "good"
     } and report.samples == 1
     for row in rows_of(tmp_path / "root", kind="rejects"):
-        assert row["message"] and row["stage"] in ("decode", "clip") and row["unit_id"]
+        assert row["message"] and row["stage"] in ("scan", "decode", "clip") and row["unit_id"]
 
 
 def test_retry_rejects_makes_them_again(clips, tmp_path):
@@ -202,6 +207,24 @@ def test_retry_rejects_makes_them_again(clips, tmp_path):
     assert build(config(folder, tmp_path / "root")).units == 0
     again = build(config(folder, tmp_path / "root", retry_rejects=True))
     assert (again.units, again.rejects) == (1, 1) and len(rows_of(tmp_path / "root", kind="rejects")) == 1
+
+
+def test_retry_rejects_scans_again_what_could_not_be_read(clips, tmp_path):
+    """A source whose scan failed for a passing reason, here a row that says so, comes back."""
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    shutil.copy(clips / "3.mp4", folder)
+    shutil.copy(clips / "4.mp4", folder)
+    root = Root.open(str(tmp_path / "root"), create=True)
+    failed = asdict(list_sources(str(folder))[0])
+    row = source_row(failed) | {"reason": "timeout", "message": "no answer"}
+    Table.open(root, "sources", key=("source_id",), create=SOURCES).append_new([row], {"run_id": "before"})
+    first = build(config(folder, tmp_path / "root"))
+    assert (first.samples, first.rejects) == (1, 1)
+    assert [row["reason"] for row in rows_of(tmp_path / "root", kind="rejects")] == ["timeout"]
+    again = build(config(folder, tmp_path / "root", retry_rejects=True))
+    assert again.samples == 1 and rows_of(tmp_path / "root", kind="rejects") == []
+    assert len(rows_of(tmp_path / "root")) == 2
 
 
 def test_a_crash_at_each_commit_loses_nothing(built, clips, tmp_path, monkeypatch):
