@@ -85,7 +85,7 @@ def finished(folder: Path, rows: int) -> None:
     table_of(root, "canny", "ledger", create=LEDGER).append_new(
         [
             {
-                "ledger_id": ledger_id(unit),
+                "ledger_id": ledger_id(unit.source.uri, unit.id),
                 "unit_id": unit.id,
                 "source_uri": unit.source.uri,
                 "timeline": recipe.timeline,

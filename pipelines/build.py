@@ -233,12 +233,12 @@ def open_tables(root: Root, name: str, modality: Modality) -> Tables:
 def remaining(ledger: Table, units: list[Unit]) -> list[Unit]:
     """The units whose place in the ledger is empty: an anti-join on our own keys."""
     done = ledger.keys()
-    return [unit for unit in units if (ledger_id(unit),) not in done]
+    return [unit for unit in units if (ledger_id(unit.source.uri, unit.id),) not in done]
 
 
-def ledger_id(unit: Unit) -> str:
+def ledger_id(source_uri: str, unit_id: str) -> str:
     """Key of a finished unit: what was done, and to which source."""
-    return digest(uri=unit.source.uri, unit=unit.id)
+    return digest(uri=source_uri, unit=unit_id)
 
 
 def make_all(
@@ -272,7 +272,7 @@ def make_all(
             [
                 {
                     **result,
-                    "ledger_id": digest(uri=result["source_uri"], unit=result["unit_id"]),
+                    "ledger_id": ledger_id(result["source_uri"], result["unit_id"]),
                     "timeline": recipe.timeline,
                     "run_id": run_info["run_id"],
                 }
@@ -328,7 +328,7 @@ def replace_stale(tables: Tables, units: list[Unit], recipe: Recipe, run_info: d
     Earlier versions of the catalog keep what is removed.
     """
     done, mine = tables.ledger.keys(), {unit.id for unit in units}
-    unfinished = {unit.source.uri for unit in units if (ledger_id(unit),) not in done}
+    unfinished = {unit.source.uri for unit in units if (ledger_id(unit.source.uri, unit.id),) not in done}
     finished = {unit.source.uri for unit in units} - unfinished
     old = [
         row

@@ -132,7 +132,7 @@ def make_plan(
         timeline: The same as the recipe's.
     """
     per_segment = max(1, -(-_SEGMENT_SECONDS * TICKS_PER_SECOND // timeline.ticks))
-    units = []
+    recipe_id, units = recipe.id, []
     for source in sources:
         row = scanned.get(source.id)
         if row is None:
@@ -140,7 +140,7 @@ def make_plan(
         for segment in segments(row["ticks"], timeline, per_segment):
             sha256 = row["sha256"] or ""
             unit = digest(
-                recipe=recipe.id,
+                recipe=recipe_id,
                 sha256=sha256 or source.id,
                 segment=list(segment),
                 caption=source.caption,

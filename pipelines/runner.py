@@ -63,15 +63,7 @@ def start_ray() -> None:
         os.environ.setdefault("RAY_enable_worker_prestart", "0")
         os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
     local: dict[str, Any] = {} if address else {"num_cpus": os.cpu_count(), "include_dashboard": False}
-    # Workers must find our packages also when avcontrol runs from a checkout that is not the working directory.
-    home = str(Path(__file__).parents[1])
-    runtime_env = (
-        {}
-        if address
-        else {
-            "env_vars": {"PYTHONPATH": os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])}
-        }
-    )
+    runtime_env = {} if address else {"env_vars": {"PYTHONPATH": _python_path()}}
     with _hushed():
         ray.init(
             address=address or "local",
@@ -171,14 +163,12 @@ class MediaWorker:
     """
 
     def __init__(self, request: dict[str, Any], timeout_s: float, memory_gb: float) -> None:
-        home = str(Path(__file__).parents[1])
-        paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
         self.request = request
         self.process = WorkerProcess(
             [sys.executable, "-m", "pipelines.worker"],
             timeout=timeout_s,
             memory=int(memory_gb * 2**30) or None,
-            environment={"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
+            environment={"PYTHONPATH": _python_path(), "OMP_NUM_THREADS": "1"},
         )
 
     def __call__(self, row: dict[str, Any]) -> list[dict[str, Any]]:
@@ -255,6 +245,11 @@ def raise_fatal(result: Mapping[str, Any]) -> None:
 
 def _reason(error: WorkerError) -> str:
     return {"WorkerTimeout": "timeout", "WorkerCrashed": "crashed"}.get(type(error).__name__, "worker")
+
+
+def _python_path() -> str:
+    """PYTHONPATH for processes of ours: they find the packages also when run from outside their checkout."""
+    return os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 @contextlib.contextmanager
