@@ -51,7 +51,7 @@ class BuildConfig:
     settings: dict[str, str] = setting("An option of the modality; may be given many times.", {}, flag="set")
     seed: int = setting("Base of every random draw.", 0)
     decoder: Literal["auto", "pyav", "decord", "torchcodec"] = setting("What decodes the sources.", "auto")
-    scenes: Literal["content", "transnet", "off"] = setting(
+    shots: Literal["content", "transnet", "off"] = setting(
         "How cuts are found; transnet is learned and slower, off takes sources as single shots.", "content"
     )
     captioner: str = setting(
@@ -128,11 +128,11 @@ def build(config: BuildConfig) -> Report | None:
         seed=config.seed,
         selection=selection,
         captioner=config.captioner,
-        scenes=config.scenes,
+        shots=config.shots,
     )
     name = config.catalog or modality.name
     # Models need more address space than decoders, and CUDA reserves far more than it uses.
-    capped = not config.captioner and config.scenes != "transnet"
+    capped = not config.captioner and config.shots != "transnet"
     resources = Resources(
         workers=config.workers,
         cpus=config.cpus,

@@ -30,7 +30,7 @@ from pipelines.modality import Clip, Modality, Signal, signal_params
 from pipelines.plan import STAGES_VERSION, Recipe
 from pipelines.probe import Probe, probe
 from pipelines.scan import local_source
-from pipelines.scenes import cut_test
+from pipelines.cuts import cut_test
 from pipelines.timeline import TICKS_PER_SECOND, resample
 from pipelines.writers import write_audio, write_video
 
@@ -72,7 +72,7 @@ def make(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             def look(problems: list[str]) -> Iterator[tuple[int, Any]]:
                 return resample(decoders.frames(found, decoder, origin, end, problems), timeline.fps, origin)
 
-            is_cut = cut_test(recipe.scenes, lambda: look([]))
+            is_cut = cut_test(recipe.shots, lambda: look([]))
             for n, pictures in clips(look(problems), timeline, is_cut):
                 span = (
                     first_tick + n * timeline.frame_ticks,

@@ -43,7 +43,7 @@ class Recipe:
         seed: Base of every random draw.
         selection: Which clips are refused, canonical JSON.
         captioner: Model that writes missing captions; "" for none.
-        scenes: The shot detector.
+        shots: The shot detector.
     """
 
     modality: str
@@ -55,7 +55,7 @@ class Recipe:
     seed: int
     selection: str
     captioner: str
-    scenes: str
+    shots: str
 
     @classmethod
     def of(
@@ -67,7 +67,7 @@ class Recipe:
         seed: int = 0,
         selection: Selection | None = None,
         captioner: str = "",
-        scenes: str = "content",
+        shots: str = "content",
     ) -> Recipe:
         """The recipe of a modality with given options."""
         return cls(
@@ -80,7 +80,7 @@ class Recipe:
             seed=seed,
             selection=canonical(dataclasses.asdict(selection or Selection())),
             captioner=captioner,
-            scenes=scenes,
+            shots=shots,
         )
 
     @property

@@ -316,8 +316,8 @@ def test_commands_and_modalities_complete() -> None:
     assert _completed("avcontrol c") == ["catalog"]
     assert {"canny"} <= set(_completed("avcontrol build c"))
     assert {"canny", "detailing", "inpaint"} <= set(_completed("avcontrol build "))
-    assert _completed("avcontrol build canny --scen") == ["--scenes"]
-    assert "content" in _completed("avcontrol build canny --scenes ")
+    assert _completed("avcontrol build canny --shot") == ["--shots"]
+    assert "content" in _completed("avcontrol build canny --shots ")
 
 
 def test_catalogs_and_versions_complete(root: str) -> None:

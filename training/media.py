@@ -86,7 +86,8 @@ def write_video(
     with _renamed(path) as part, av.open(str(part), "w", format="mp4") as container:
         video = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
         video.width, video.height, video.pix_fmt = frames.shape[2], frames.shape[1], "yuv420p"
-        video.options = {"crf": "16", "preset": "veryfast"}
+        # x264's macroblock tree is not deterministic on every CPU: docs/design/0003.
+        video.options = {"crf": "16", "preset": "veryfast", "x264-params": "mbtree=0"}
         audio = _audio_stream(container, "aac", sound) if sound is not None else None
         for frame in frames:
             container.mux(video.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))

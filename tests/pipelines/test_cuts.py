@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipelines.scenes import CutDetector
+from pipelines.cuts import CutDetector
 
 
 def _picture(seed: int, width: int = 900, height: int = 500) -> NDArray[np.uint8]:
