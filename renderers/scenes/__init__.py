@@ -1,0 +1,1 @@
+"""Scenes as data: what stands where, how it moves, and which cameras watch; plain NumPy, no Blender."""
