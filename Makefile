@@ -1,3 +1,4 @@
+# make blender set Blender's bpy up in an environment of its own (optional: synthetic scenes)
 # make demo    set everything up and run the whole path on real clips: sources -> catalogs -> adapter -> clip
 # make test    set up and run the tests
 # make lint    ruff, mypy --strict, docstrings
@@ -8,25 +9,30 @@
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
+BLENDER_LIBRARIES := libgl1 libegl1 libx11-6 libxext6 libxrender1 libxfixes3 libxi6 libxkbcommon0 libsm6 libice6
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench blender clean
 
 demo: .venv/ready
 	$(BIN)/python examples/demo.py
 
+# Where Blender cannot be set up, its tests are skipped, with the reason.
 test: .venv/ready
-	$(BIN)/python -m pytest
+	@$(MAKE) --no-print-directory blender || echo "going on without Blender"
+	$(BIN)/python -m pytest -rs
 
 lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: .venv/ready
+bench: .venv/ready .venv-blender/ready
 	$(BIN)/python benchmarks/decode.py
 	$(BIN)/python benchmarks/build_canny.py
 	$(BIN)/python benchmarks/rebuild.py
+	$(BIN)/python benchmarks/points.py
+	$(BIN)/python benchmarks/blender.py
 
 .venv/ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
@@ -37,5 +43,17 @@ bench: .venv/ready
 	$(BIN)/python -m pip install -q -e '.[dev]'
 	@touch $@
 
+# bpy pins numpy below 2 and is GPL-3: it never shares an environment with the rest.
+blender: .venv-blender/ready
+
+.venv-blender/ready: Makefile
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "bpy 4.5 needs Python 3.11: make blender PYTHON=python3.11")'
+	@echo "setting up .venv-blender: bpy 4.5, 1 GB, a minute or two"
+	$(PYTHON) -m venv .venv-blender
+	.venv-blender/bin/python -m pip install -q --disable-pip-version-check 'bpy==4.5.15' 'OpenEXR>=3.3'
+	@.venv-blender/bin/python -c 'import bpy' || { echo 'bpy does not start; it needs system libraries. On Debian and Ubuntu:'; \
+	  echo '  apt-get install $(BLENDER_LIBRARIES)'; exit 1; }
+	@touch $@
+
 clean:
-	rm -rf .venv demo bench build *.egg-info
+	rm -rf .venv .venv-blender demo bench build *.egg-info

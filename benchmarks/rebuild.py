@@ -17,7 +17,7 @@ from catalogs.query import table_of
 from catalogs.root import Root
 from catalogs.schema import LEDGER, SOURCES, samples_schema
 from catalogs.store import Table
-from pipelines.build import ledger_id
+from pipelines.commit import ledger_id
 from pipelines.identity import digest
 from pipelines.plan import load_recipe, make_plan
 from pipelines.sources import list_sources
@@ -80,7 +80,6 @@ def finished(folder: Path, rows: int) -> None:
         sources,
         {row["source_id"]: {**row, "reason": None, "message": None} for row in scanned},
         recipe,
-        timeline,
     )
     table_of(root, "canny", "ledger", create=LEDGER).append_new(
         [

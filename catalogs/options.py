@@ -209,5 +209,5 @@ def complete_modality(
 
     # By path: this package imports no sibling.
     folder = Path(__file__).parents[1] / "pipelines" / "modalities"
-    known = [module.name.replace("_", "-") for module in pkgutil.iter_modules([str(folder)])]
+    known = ["multicam", *(module.name.replace("_", "-") for module in pkgutil.iter_modules([str(folder)]))]
     return [CompletionItem(name) for name in known if name.startswith(incomplete)]

@@ -20,6 +20,7 @@ SAMPLES = pa.schema(
         ("reference_video", _text),
         ("audio", _text),
         ("reference_audio", _text),
+        ("streams", _text),  # of the backbone that are trained: video, audio or joint
         ("signals", pa.list_(pa.struct([("name", _text), ("path", _text)]))),
         ("width", _int),
         ("height", _int),
@@ -106,6 +107,7 @@ SOURCES = pa.schema(
         ("mtime_ns", _long),
         ("sha256", _text),
         ("ticks", _long),
+        ("sound_ticks", _long),
         ("probe", _text),
         ("reason", _text),
         ("message", _text),

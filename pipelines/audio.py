@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.errors import UnreadableSource
-from pipelines.probe import AudioStream, Probe
+from pipelines.probe import AudioStream, Probe, SoundProbe
 
 # Decoded before the cut and thrown away. Opus wants 80 ms to settle (RFC 7845), AAC two packets of at most
 # 128 ms; the rest is for _place, which is the more exact the more times it sees.
@@ -21,7 +21,9 @@ _ROLL = Fraction(1)
 _MARGIN = Fraction(1, 50)
 
 
-def read_audio(probe: Probe, start: Fraction, samples: int, rate: int) -> NDArray[np.float32] | None:
+def read_audio(
+    probe: Probe | SoundProbe, start: Fraction, samples: int, rate: int
+) -> NDArray[np.float32] | None:
     """Cuts ``samples`` samples beginning at ``start``.
 
     Sample i is the sound at start + i / rate, to the nearest sample. Codec delay (AAC priming, Opus pre-skip)
@@ -54,7 +56,7 @@ def read_audio(probe: Probe, start: Fraction, samples: int, rate: int) -> NDArra
     return cut
 
 
-def _window(probe: Probe, audio: AudioStream, first: int, last: int) -> NDArray[np.float32]:
+def _window(probe: Probe | SoundProbe, audio: AudioStream, first: int, last: int) -> NDArray[np.float32]:
     """Samples [first, last) at the stream's own rate, counted from time 0 of the container's clock."""
     own = audio.sample_rate
     window = np.zeros((last - first, 2), np.float32)
@@ -88,7 +90,7 @@ def _place(
 
 
 def _decode(
-    probe: Probe, audio: AudioStream, start: Fraction, end: Fraction
+    probe: Probe | SoundProbe, audio: AudioStream, start: Fraction, end: Fraction
 ) -> Iterator[tuple[Fraction, Fraction, NDArray[np.float32]]]:
     """Yields (time, clock tick, sound [n, 2]) of the frames from some way before start until end."""
     import av
@@ -116,7 +118,7 @@ def _decode(
         raise UnreadableSource("unreadable_audio", f"{probe.path.name}: its audio cannot be decoded")
 
 
-def _open(probe: Probe, audio: AudioStream, start: Fraction) -> Any:
+def _open(probe: Probe | SoundProbe, audio: AudioStream, start: Fraction) -> Any:
     """The file, standing far enough before start."""
     import av
 

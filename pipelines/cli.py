@@ -6,8 +6,8 @@ import click
 
 from catalogs.errors import BrokenCatalog
 from catalogs.options import options
-from pipelines.build import BuildConfig
 from pipelines.build import build as run_build
+from pipelines.config import BuildConfig
 from pipelines.encoding import EncodeConfig
 from pipelines.encoding import encode as run_encode
 

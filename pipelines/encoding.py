@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import platform
 import time
-import uuid
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from catalogs.console import progress
@@ -17,6 +13,7 @@ from catalogs.query import pin
 from catalogs.root import Root
 from catalogs.schema import ENCODINGS
 from catalogs.store import Table
+from pipelines.commit import run_metadata
 from pipelines.encode import Encoder, missing, wanted
 from pipelines.runner import Resources, run
 
@@ -79,13 +76,7 @@ def encode(config: EncodeConfig) -> EncodeReport:
     needed = wanted(root, catalog, config.backbone)
     units = missing(root, needed)
     table = Table.open(root, "encodings", key=("encoding_id",), create=ENCODINGS)
-    info = {
-        "run_id": uuid.uuid4().hex[:12],
-        "program": "encode",
-        "avcontrol": version("avcontrol"),
-        "python": platform.python_version(),
-        "config": json.dumps(asdict(config), sort_keys=True),
-    }
+    info = run_metadata("encode", config)
     arguments = {
         "root_uri": root.uri,
         "backbone": config.backbone,

@@ -14,7 +14,7 @@ from catalogs.store import Table
 from pipelines.modality import Modality
 from pipelines.plan import Recipe, Unit, make_plan
 from pipelines.probe import probe
-from pipelines.scan import local_source, video_ticks
+from pipelines.scan import local_source, sound_ticks, video_ticks
 from pipelines.sources import Source
 from pipelines.timeline import Timeline
 
@@ -40,7 +40,7 @@ def dry_run(place: str, name: str, sources: list[Source], modality: Modality, re
     known, done = _known(place, name)
     new = [source for source in sources if source.id not in known]
     opened = {source.id: _scan(source) for source in new[:_PROBE_AT_MOST]}
-    units = make_plan(sources, {**known, **opened}, recipe, timeline)
+    units = make_plan(sources, {**known, **opened}, recipe)
     todo = [unit for unit in units if unit.id not in done and not unit.reason]
     refused = [unit for unit in units if unit.reason]
     # Unscanned sources have no hash yet, so their unit IDs cannot be in the ledger: they count as work.
@@ -85,8 +85,11 @@ def _known(place: str, name: str) -> tuple[dict[str, dict[str, Any]], set[str]]:
 
 
 def _scan(source: Source) -> dict[str, Any]:
+    row: dict[str, Any] = {"sha256": None, "ticks": 0, "sound_ticks": 0, "reason": None, "message": None}
     try:
         with local_source(source.uri) as path:
-            return {"sha256": None, "ticks": video_ticks(probe(path)), "reason": None, "message": None}
+            row["sound_ticks"] = sound_ticks(path)
+            row["ticks"] = video_ticks(probe(path))
     except SourceError as error:
-        return {"sha256": None, "ticks": 0, "reason": error.reason, "message": str(error)}
+        row |= {"reason": error.reason, "message": str(error)}
+    return row

@@ -28,6 +28,7 @@ STAGES_VERSION = 1
 output."""
 
 _SEGMENT_SECONDS = 120
+_UNREADABLE = ("zero_byte", "unreadable", "missing", "timeout", "crashed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,13 +69,14 @@ class Recipe:
         selection: Selection | None = None,
         captioner: str = "",
         shots: str = "content",
+        estimator: str | None = None,
     ) -> Recipe:
-        """The recipe of a modality with given options."""
+        """The recipe of a modality with given options; ``estimator`` where it is not the modality's own."""
         return cls(
             modality=modality.name,
             params=canonical(dataclasses.asdict(params)),
             timeline=timeline.canonical(),
-            estimator=modality.estimator,
+            estimator=modality.estimator if estimator is None else estimator,
             weights=modality.weights,
             code_version=f"{STAGES_VERSION}.{modality.version}",
             seed=seed,
@@ -120,24 +122,27 @@ class Unit:
         return (self.segment[1] - self.segment[0]) / TICKS_PER_SECOND
 
 
-def make_plan(
-    sources: Iterable[Source], scanned: dict[str, dict[str, Any]], recipe: Recipe, timeline: Timeline
-) -> list[Unit]:
+def make_plan(sources: Iterable[Source], scanned: dict[str, dict[str, Any]], recipe: Recipe) -> list[Unit]:
     """All units of a build.
 
     Args:
         sources: What was listed.
         scanned: Rows of the ``sources`` table by source ID; sources without one are left out.
         recipe: What to make of them.
-        timeline: The same as the recipe's.
     """
+    timeline, sound = recipe.clip_timeline, modalities.load(recipe.modality).media == "audio"
     per_segment = max(1, -(-_SEGMENT_SECONDS * TICKS_PER_SECOND // timeline.ticks))
     recipe_id, units = recipe.id, []
     for source in sources:
         row = scanned.get(source.id)
         if row is None:
             continue
-        for segment in segments(row["ticks"], timeline, per_segment):
+        reason, message = row["reason"], row["message"]
+        if sound:  # what has no pictures may be heard
+            silent = not row["sound_ticks"]
+            reason = (reason if reason in _UNREADABLE else "no_audio_stream") if silent else None
+            message = (message or f"{source.uri} has no audio stream that decodes") if silent else None
+        for segment in segments(row["sound_ticks" if sound else "ticks"], timeline, per_segment):
             sha256 = row["sha256"] or ""
             unit = digest(
                 recipe=recipe_id,
@@ -146,6 +151,7 @@ def make_plan(
                 caption=source.caption,
                 license=source.license,
                 attribution=source.attribution,
+                **({"turns": source.turns} if source.turns else {}),
             )
             units.append(
                 Unit(
@@ -153,8 +159,8 @@ def make_plan(
                     source=source,
                     sha256=sha256,
                     segment=segment,
-                    reason=row["reason"],
-                    message=row["message"],
+                    reason=reason,
+                    message=message,
                 )
             )
     return units

@@ -116,6 +116,58 @@ def probe(path: str | Path) -> Probe:
         raise UnreadableSource("unreadable", f"{path.name} cannot be read: {error.strerror}") from error
 
 
+@dataclass(frozen=True, kw_only=True)
+class SoundProbe:
+    """A file that can be heard.
+
+    Attributes:
+        path: Local file.
+        duration: Seconds of the first audio stream, from its first sample.
+        audio: That stream.
+    """
+
+    path: Path
+    duration: Fraction
+    audio: AudioStream
+
+
+def probe_sound(path: str | Path) -> SoundProbe:
+    """Opens a file, with or without pictures, and decodes the beginning of its first audio stream.
+
+    Raises:
+        UnreadableSource: reason ``zero_byte``, ``no_audio_stream``, ``unreadable_audio`` (no frame of it decodes) or
+            ``unreadable``.
+    """
+    import av
+
+    path = Path(path)
+    try:
+        if path.stat().st_size == 0:
+            raise UnreadableSource("zero_byte", f"{path.name} is empty")
+        with av.open(str(path)) as container:
+            found = _audio(container)
+            if found is None:
+                raise UnreadableSource("no_audio_stream", f"{path.name} has no audio stream")
+            stream = container.streams[found.index]
+            duration = stream.duration * stream.time_base if stream.duration else None
+            if duration is None and container.duration:
+                ends = Fraction((container.start_time or 0) + container.duration, 1_000_000)
+                duration = max(ends - found.start, Fraction(0))
+        with av.open(str(path)) as container:
+            if duration is None:  # raw streams have no length but their own
+                frames = container.decode(container.streams[found.index])
+                duration = Fraction(sum(frame.samples for frame in frames), found.sample_rate)
+            elif next(container.decode(container.streams[found.index]), None) is None:
+                raise UnreadableSource("unreadable_audio", f"{path.name}: none of its sound can be decoded")
+    except av.error.FFmpegError as error:
+        raise UnreadableSource(
+            "unreadable_audio", f"{path.name} cannot be decoded: {error.strerror}"
+        ) from error
+    except OSError as error:
+        raise UnreadableSource("unreadable", f"{path.name} cannot be read: {error.strerror}") from error
+    return SoundProbe(path=path, duration=duration, audio=found)
+
+
 def displayed(width: int, height: int, sample_aspect: Fraction) -> tuple[int, int]:
     """The size with square pixels, before rotation: one side is enlarged, none is shrunk."""
     if sample_aspect >= 1:

@@ -174,7 +174,7 @@ class MediaWorker:
     def __call__(self, row: dict[str, Any]) -> list[dict[str, Any]]:
         """Answer one request: what the worker said, and what became of it."""
         request = {**self.request, **row}
-        return self._make(request) if request["op"] == "make" else self._scan(request)
+        return self._scan(request) if request["op"] == "scan" else self._make(request)
 
     def _scan(self, request: dict[str, Any]) -> list[dict[str, Any]]:
         try:

@@ -16,7 +16,7 @@ from pyarrow import fs
 
 from catalogs.errors import SourceError, UnreadableSource
 from catalogs.root import file_sha256
-from pipelines.probe import Probe, probe
+from pipelines.probe import Probe, probe, probe_sound
 from pipelines.timeline import TICKS_PER_SECOND
 
 
@@ -30,6 +30,7 @@ def scan_source(source: dict[str, Any]) -> dict[str, Any]:
     try:
         with local_source(source["uri"]) as path:
             row["sha256"] = file_sha256(path)
+            row["sound_ticks"] = sound_ticks(path)
             found = probe(path)
             return {**row, "probe": json.dumps(asdict(found), default=str), "ticks": video_ticks(found)}
     except SourceError as error:
@@ -47,12 +48,21 @@ def source_row(source: dict[str, Any]) -> dict[str, Any]:
         "size": source["size"],
         "mtime_ns": source["mtime_ns"],
         "ticks": 0,
+        "sound_ticks": 0,
     }
 
 
 def video_ticks(found: Probe) -> int:
     """Length of the video in ticks from its first frame, rounded up."""
     return ceil(found.duration * TICKS_PER_SECOND)
+
+
+def sound_ticks(path: Path) -> int:
+    """Length of the first audio stream in ticks from its first sample; 0 for a file without one."""
+    try:
+        return int(probe_sound(path).duration * TICKS_PER_SECOND)
+    except SourceError:
+        return 0
 
 
 @contextmanager

@@ -1,8 +1,9 @@
 """The sources of a build: what lies at ``--input``, with captions, licences and attribution.
 
 A sidecar lies beside its source under the same name: ``clip.txt`` holds the caption, ``clip.json`` an object
-with any of ``caption``, ``license``, ``attribution``. A Parquet input has a column ``video`` (or ``uri`` or
-``path``) and any of the same three. No caption is a caption too: empty, with ``caption_source`` "none".
+with any of ``caption``, ``license``, ``attribution``, and ``clip.rttm`` who speaks when. A Parquet input has a column
+``video`` (or ``uri`` or ``path``) and any of the same three. No caption is a caption too: empty, with
+``caption_source`` "none".
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import glob
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -47,6 +48,23 @@ SUFFIXES = frozenset(
         ".y4m",
     }
 )
+SOUND_SUFFIXES = frozenset(
+    {
+        ".wav",
+        ".flac",
+        ".mp3",
+        ".m4a",
+        ".aac",
+        ".ogg",
+        ".oga",
+        ".opus",
+        ".wma",
+        ".aif",
+        ".aiff",
+        ".g722",
+        ".au",
+    }
+)
 _PATH_COLUMNS = ("video", "uri", "path")
 _OURS = frozenset({"catalogs", "encodings", "latents", "media", "memo", "signals", "sources", ".tmp"})
 log = logging.getLogger("avcontrol")
@@ -63,6 +81,7 @@ class Source:
             read.
         caption, caption_source: The prompt, and where it came from: "column", "sidecar" or "none".
         license, attribution: "" where unknown.
+        turns: Who speaks when: the text of ``clip.rttm`` beside it, "" without one.
     """
 
     uri: str
@@ -72,13 +91,16 @@ class Source:
     caption_source: str = "none"
     license: str = ""
     attribution: str = ""
+    turns: str = ""
     id: str = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "id", digest(uri=self.uri, size=self.size, mtime_ns=self.mtime_ns))
 
 
-def list_sources(inputs: str, *, limit: int | None = None, media_root: str | None = None) -> list[Source]:
+def list_sources(
+    inputs: str, *, limit: int | None = None, media_root: str | None = None, sound: bool = False
+) -> list[Source]:
     """The sources at ``inputs``, sorted by URI.
 
     Args:
@@ -86,11 +108,13 @@ def list_sources(inputs: str, *, limit: int | None = None, media_root: str | Non
             file, or a URI of a folder or file. What exists is no glob, whatever characters its name has.
         limit: Keep the first so many.
         media_root: A folder that paths in a Parquet input may lie in besides the table's own.
+        sound: Sound files are sources too.
 
     Raises:
         InputError: Missing, or nothing usable there.
         UnsafePath: A path in a Parquet input leaves these folders.
     """
+    suffixes = SUFFIXES | SOUND_SUFFIXES if sound else SUFFIXES
     filesystem, path = _open(inputs)
     info = filesystem.get_file_info(path)
     if info.type == fs.FileType.File and path.endswith(".parquet"):
@@ -98,9 +122,9 @@ def list_sources(inputs: str, *, limit: int | None = None, media_root: str | Non
     elif info.type == fs.FileType.File:
         found = _from_files(filesystem, _with_sidecars(filesystem, info))
     elif info.type == fs.FileType.Directory:
-        found = _from_files(filesystem, filter(_is_listed, _files(filesystem, path, recursive=True)))
+        found = _from_files(filesystem, _listed(_files(filesystem, path, recursive=True), suffixes))
     elif glob.has_magic(inputs) and isinstance(filesystem, fs.LocalFileSystem):
-        found = _from_files(filesystem, _matching(filesystem, inputs))
+        found = _from_files(filesystem, _matching(filesystem, inputs, suffixes))
     else:
         raise InputError(
             f"no file or folder at {inputs}",
@@ -109,7 +133,8 @@ def list_sources(inputs: str, *, limit: int | None = None, media_root: str | Non
     sources = sorted(dict.fromkeys(found), key=lambda source: source.uri)
     if not sources:
         raise InputError(
-            f"no video files at {inputs}", f"Files ending in {' '.join(sorted(SUFFIXES))} are looked for."
+            f"no {'sound' if sound else 'video'} files at {inputs}",
+            f"Files ending in {' '.join(sorted(suffixes))} are looked for.",
         )
     return sources[:limit]
 
@@ -137,7 +162,7 @@ def _with_sidecars(filesystem: fs.FileSystem, info: fs.FileInfo) -> list[fs.File
     return [info, *(one for one in near if _is_sidecar(one.path) and _key(one.path)[0] == _key(info.path)[0])]
 
 
-def _matching(filesystem: fs.FileSystem, pattern: str) -> list[fs.FileInfo]:
+def _matching(filesystem: fs.FileSystem, pattern: str, suffixes: Collection[str]) -> list[fs.FileInfo]:
     """Media that the glob matches, and all the sidecars in their folders."""
     named = glob.glob(os.path.expanduser(_local(pattern) or pattern), recursive=True)
     matched = {os.path.abspath(name) for name in named}
@@ -147,7 +172,9 @@ def _matching(filesystem: fs.FileSystem, pattern: str) -> list[fs.FileInfo]:
         for info in _files(filesystem, folder, recursive=False)
     ]
     return [
-        info for info in near if _is_sidecar(info.path) or (info.path in matched and _is_media(info.path))
+        info
+        for info in near
+        if _is_sidecar(info.path) or (info.path in matched and _is_media(info.path, suffixes))
     ]
 
 
@@ -206,6 +233,8 @@ def _sidecar(filesystem: fs.FileSystem, path: str, sidecars: dict[tuple[str, str
             raise InputError(f"sidecar {beside} is not a JSON object", "Mend it or take it away.") from None
     if beside := sidecars.get((stem, ".txt")):
         known["caption"] = _read_text(filesystem, beside).strip()
+    if beside := sidecars.get((stem, ".rttm")):
+        known["turns"] = _read_text(filesystem, beside)
     return {**known, "caption_source": "sidecar"} if known.get("caption") else known
 
 
@@ -269,14 +298,14 @@ def _read_text(filesystem: fs.FileSystem, path: str) -> str:
         return str(stream.read().decode("utf-8-sig", "replace"))
 
 
-def _is_listed(info: fs.FileInfo) -> bool:
-    return _is_media(info.path) or _is_sidecar(info.path)
+def _listed(infos: Iterable[fs.FileInfo], suffixes: Collection[str]) -> list[fs.FileInfo]:
+    return [info for info in infos if _is_media(info.path, suffixes) or _is_sidecar(info.path)]
 
 
-def _is_media(path: str) -> bool:
+def _is_media(path: str, suffixes: Collection[str]) -> bool:
     name = PurePosixPath(path)  # "._x.mp4" is what macOS leaves beside x.mp4 on foreign disks
-    return name.suffix.lower() in SUFFIXES and not name.name.startswith("._")
+    return name.suffix.lower() in suffixes and not name.name.startswith("._")
 
 
 def _is_sidecar(path: str) -> bool:
-    return PurePosixPath(path).suffix.lower() in (".txt", ".json")
+    return PurePosixPath(path).suffix.lower() in (".txt", ".json", ".rttm")

@@ -81,11 +81,8 @@ class Timeline:
         Raises:
             ConfigError: Not of that form, or values that do not fit.
         """
-        size = re.fullmatch(r"(\d+)x(\d+)x(\d+)", resolution.strip())
-        if size is None:
-            raise ConfigError(f"resolution {resolution!r} is not WIDTHxHEIGHTxFRAMES", "Such as 768x448x89")
-        width, height, frames = map(int, size.groups())
-        return cls(width=width, height=height, frames=frames, fps=_rate(fps), sample_rate=sample_rate)
+        width, height, frames = parse_size(resolution)
+        return cls(width=width, height=height, frames=frames, fps=parse_rate(fps), sample_rate=sample_rate)
 
     @property
     def frame_ticks(self) -> int:
@@ -162,6 +159,17 @@ def crop_box(width: int, height: int, timeline: Timeline) -> tuple[int, int, int
     return (width - across) // 2, (height - down) // 2, across, down
 
 
+def fit_box(width: int, height: int, timeline: Timeline) -> tuple[int, int, int, int]:
+    """The part of a width x height picture that :func:`fit` keeps: (x, y, w, h) in pixels.
+
+    A point at (u, v) in the picture (pixel centres at +0.5) lies at ((u - x) * timeline.width / w,
+    (v - y) * timeline.height / h) in what ``fit`` makes of it.
+    """
+    x, y, w, h = crop_box(width, height, timeline)
+    k = max(1, min(w // timeline.width, h // timeline.height))
+    return x + w % k // 2, y + h % k // 2, w - w % k, h - h % k
+
+
 def fit(pixels: NDArray[np.uint8], timeline: Timeline) -> NDArray[np.uint8]:
     """Centre crop to the timeline's aspect ratio, then resize to its size.
 
@@ -178,9 +186,8 @@ def fit(pixels: NDArray[np.uint8], timeline: Timeline) -> NDArray[np.uint8]:
     """
     import cv2
 
-    x, y, w, h = crop_box(pixels.shape[1], pixels.shape[0], timeline)
+    x, y, w, h = fit_box(pixels.shape[1], pixels.shape[0], timeline)
     k = max(1, min(w // timeline.width, h // timeline.height))
-    x, y, w, h = x + w % k // 2, y + h % k // 2, w - w % k, h - h % k
     out = np.ascontiguousarray(pixels[y : y + h, x : x + w])
     size = timeline.width, timeline.height
     if k > 1:
@@ -191,7 +198,25 @@ def fit(pixels: NDArray[np.uint8], timeline: Timeline) -> NDArray[np.uint8]:
     return out
 
 
-def _rate(text: str) -> Fraction:
+def parse_size(text: str) -> tuple[int, int, int]:
+    """Reads ``WIDTHxHEIGHTxFRAMES``.
+
+    Raises:
+        ConfigError: Not of that form.
+    """
+    size = re.fullmatch(r"(\d+)x(\d+)x(\d+)", text.strip())
+    if size is None:
+        raise ConfigError(f"resolution {text!r} is not WIDTHxHEIGHTxFRAMES", "Such as 768x448x89")
+    width, height, frames = map(int, size.groups())
+    return width, height, frames
+
+
+def parse_rate(text: str) -> Fraction:
+    """Reads a frame rate: ``24``, ``30000/1001`` or a decimal; 23.976, 29.97 and 59.94 mean the exact 1001 rates.
+
+    Raises:
+        ConfigError: Not a number.
+    """
     text = text.strip()
     if text in _NTSC:
         return Fraction(_NTSC[text] * 1000, 1001)

@@ -1,7 +1,8 @@
 """The media worker: decodes, measures, draws and encodes, in a process that may crash without harm.
 
-Started by :mod:`pipelines.process` as ``python -m pipelines.worker``. Requests: ``{"op": "scan", …}`` and
-``{"op": "make", …}``; see :mod:`pipelines.scan` and :mod:`pipelines.make`.
+Started by :mod:`pipelines.process` as ``python -m pipelines.worker``. Requests have an ``op``: ``scan``
+(:mod:`pipelines.scan`), ``make`` (:mod:`pipelines.make`), ``scene`` (:mod:`pipelines.takes`) or ``pairs``
+(:mod:`pipelines.make_pairs`).
 """
 
 from __future__ import annotations
@@ -73,6 +74,14 @@ def _answer(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         from pipelines.scan import scan_source
 
         yield scan_source(request["source"])
+    elif request["op"] == "scene":
+        from pipelines.takes import make_scene
+
+        yield from make_scene(request)
+    elif request["op"] == "pairs":
+        from pipelines.make_pairs import make_pairs
+
+        yield from make_pairs(request)
     else:
         from pipelines.make import make
 

@@ -58,7 +58,7 @@ def write_video(
     }
     convert = _from_gray if gray else _from_rgb()
     stream: Any = None
-    with _output(path, "mp4") as container:
+    with output(path, "mp4") as container:
         for n, pixels in enumerate(frames):
             if stream is None:
                 stream = container.add_stream("libx264", rate=fps, options=options)
@@ -93,7 +93,7 @@ def write_audio(path: str | Path, samples: NDArray[np.float32], rate: int) -> No
     import av
 
     whole = np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
-    with _output(path, "flac") as container:
+    with output(path, "flac") as container:
         stream = container.add_stream("flac", rate=rate, layout="stereo")
         stream.codec_context.format = "s16"
         stream.codec_context.thread_count = 1
@@ -107,7 +107,12 @@ def write_audio(path: str | Path, samples: NDArray[np.float32], rate: int) -> No
 
 
 @contextmanager
-def _output(path: str | Path, container: str) -> Iterator[Any]:
+def output(path: str | Path, container: str) -> Iterator[Any]:
+    """A container to write, with no clock or version in it.
+
+    Raises:
+        StorageError: The disk is full, the folder is read-only or missing.
+    """
     import av
 
     try:

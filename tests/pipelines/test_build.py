@@ -18,8 +18,9 @@ from catalogs.query import select, table_of
 from catalogs.root import Root, file_sha256
 from catalogs.schema import SOURCES
 from catalogs.store import Table
-from pipelines import build as build_module
-from pipelines.build import BuildConfig, build
+from pipelines import commit
+from pipelines.build import build
+from pipelines.config import BuildConfig
 from pipelines.decoders import frames
 from pipelines.probe import probe
 from pipelines.scan import source_row
@@ -232,14 +233,14 @@ def test_a_crash_at_each_commit_loses_nothing(built, clips, tmp_path, monkeypatc
     root = tmp_path / "root"
     for table in ("samples", "rejects", "ledger"):
 
-        def dying(self, rows, *rest, _table=table, _append=build_module.Table.append_new):
+        def dying(self, rows, *rest, _table=table, _append=commit.Table.append_new):
             added = _append(self, rows, *rest)
             if self.name.endswith(_table):
                 raise KeyboardInterrupt
             return added
 
         with monkeypatch.context() as patch:
-            patch.setattr(build_module.Table, "append_new", dying)
+            patch.setattr(commit.Table, "append_new", dying)
             with pytest.raises(KeyboardInterrupt):
                 build(config(clips, root))
         shutil.rmtree(root / "catalogs" / "canny" / "ledger") if table == "samples" else None

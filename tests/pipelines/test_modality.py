@@ -17,16 +17,20 @@ import pyarrow as pa
 import pytest
 
 from catalogs.errors import ConfigError
+from catalogs.query import select
+from catalogs.root import Root
 from catalogs.schema import SAMPLES, samples_schema
 from pipelines import modality as modalities
 from pipelines.modality import Clip, Modality, load, make_params, signal_params
 from pipelines.timeline import Timeline
+from pipelines.views import View
+from tests.pipelines.rendered import scenes_catalog
 
 LINE = Timeline(width=128, height=64, frames=9, fps=Fraction(24))
 
 
 @pytest.fixture(scope="module")
-def clip() -> Clip:
+def of_a_source() -> Clip:
     """Sharp coloured blocks that slide over a soft ground, with sound."""
     rng = np.random.default_rng(0)
     ground = cv2.resize(
@@ -39,13 +43,44 @@ def clip() -> Clip:
     return Clip(frames=frames, audio=audio, timeline=LINE)
 
 
-@pytest.fixture(scope="module", params=modalities.names())
-def modality(request: pytest.FixtureRequest) -> Modality:
-    return load(request.param)
+@pytest.fixture(scope="module")
+def views(tmp_path_factory: pytest.TempPathFactory) -> list[View]:
+    """The takes of a rendered scene."""
+    root = Root.open(str(tmp_path_factory.mktemp("root")), create=True)
+    scenes_catalog(root, size=(LINE.width, LINE.height, LINE.frames))
+    return [View(root=root, row=row, timeline=LINE) for row in select(root, "scenes").to_pylist()]
+
+
+WAYS = [
+    f"{name} of {what}"
+    for name in modalities.names()
+    for what, function in (("sources", load(name).signal), ("takes", load(name).exact))
+    if function is not None
+]
+
+
+@pytest.fixture(scope="module", params=WAYS)
+def way(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def modality(way: str) -> Modality:
+    return load(way.partition(" ")[0])
+
+
+@pytest.fixture(scope="module")
+def clip(way: str, modality: Modality, request: pytest.FixtureRequest) -> Clip:
+    """What the modality is made of: a clip of a source, or the first pair of takes that it chooses."""
+    if way.endswith("sources"):
+        return request.getfixturevalue("of_a_source")
+    other, view = modality.takes(request.getfixturevalue("views"), modality.params())[0]
+    return Clip(frames=view.frames, audio=None, timeline=LINE, view=view, other=other)
 
 
 def _signal(modality: Modality, clip: Clip, seed: int = 0, params: Any = None) -> modalities.Signal:
-    return modality.signal(clip, params or modality.params(), np.random.default_rng(seed))
+    measure = modality.exact if clip.view is not None else modality.signal
+    return measure(clip, params or modality.params(), np.random.default_rng(seed))
 
 
 def _kept(signal: modalities.Signal) -> dict[str, np.ndarray]:
@@ -63,7 +98,7 @@ def test_there_are_some() -> None:
 
 
 def test_it_says_what_it_is(modality: Modality) -> None:
-    module = inspect.getmodule(modality.signal)
+    module = inspect.getmodule(modality.canvas)
     assert module is not None and module.__name__ == f"pipelines.modalities.{modality.name}"
     assert module.MODALITY is modality and re.fullmatch(r"[a-z][a-z0-9_]*", modality.name)
     assert "->" in modality.summary and "\n" not in modality.summary and len(modality.summary) < 110
@@ -150,13 +185,13 @@ def test_its_columns_are_those_it_declares(modality: Modality, clip: Clip) -> No
 def test_the_seed_matters_only_where_something_is_drawn_by_lot(modality: Modality, clip: Clip) -> None:
     drawn = [_signal(modality, clip, seed) for seed in range(6)]
     differ = any(
-        (one[name].shape != drawn[0][name].shape) or (one[name] != drawn[0][name]).any()
+        not np.array_equal(one[name], drawn[0][name], equal_nan=one[name].dtype.kind == "f")
         for one in drawn[1:]
         for name in one
     )
     # One that never looks at its generator must give the same for all.
-    tree = ast.parse(inspect.getsource(inspect.getmodule(modality.signal)))
-    body = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "signal")
+    measure = modality.exact if clip.view is not None else modality.signal
+    (body,) = ast.parse(inspect.getsource(measure)).body
     uses = any(isinstance(node, ast.Name) and node.id == "rng" for node in ast.walk(body))
     assert differ == uses
 
@@ -164,6 +199,15 @@ def test_the_seed_matters_only_where_something_is_drawn_by_lot(modality: Modalit
 BAD = {
     "canny": [{"low": 300}, {"low": -1}, {"blur": -0.1}, {"thickness": 0}],
     "inpaint": [{"min_area": 0.0}, {"max_area": 1.0}, {"min_area": 0.9}],
+    "camera_video": [{"max_holes": 0.0}, {"edge": -0.1}],
+    "camera_image": [{"edge": -1.0}, {"min_motion": -0.1}],
+    "cut_on_action": [{"min_angle": 200.0}, {"min_scale": 1.0}],
+    "local_edit": [{"min_area": 1.0}],
+    "retime": [{"min_change": -0.1}],
+    "depth": [{"min_covered": 1.5}],
+    "pose": [{"min_joints": 18.0}, {"threshold": 1.1}],
+    "tracks": [{"count": 0}, {"min_seen": 0.0}, {"min_motion": -1.0}],
+    "blender_preview": [{"min_joints": -1.0}, {"threshold": 2.0}],
     "detailing": [
         {"min_scale": 0.0},
         {"max_scale": 1.5},
@@ -268,14 +312,14 @@ def test_names_are_found_however_they_are_written() -> None:
         load("../modality")
 
 
-def test_edges_are_opencvs(clip: Clip) -> None:
+def test_edges_are_opencvs(of_a_source: Clip) -> None:
     """A number of our own against the library's, for the simplest of them."""
     canny = load("canny")
-    drawn = canny.canvas(clip, _signal(canny, clip), canny.params())
-    for frame, picture in zip(clip.frames, drawn, strict=True):
+    drawn = canny.canvas(of_a_source, _signal(canny, of_a_source), canny.params())
+    for frame, picture in zip(of_a_source.frames, drawn, strict=True):
         edges = cv2.Canny(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), 100, 200)
         np.testing.assert_array_equal(picture[..., 1], edges)
-    thick = canny.canvas(clip, _signal(canny, clip), canny.params(thickness=3))
+    thick = canny.canvas(of_a_source, _signal(canny, of_a_source), canny.params(thickness=3))
     assert thick[0].mean() > 1.5 * drawn[0].mean() and (thick[0] >= drawn[0]).all()
-    density = canny.columns(clip, _signal(canny, clip), canny.params())["edge_density"]
+    density = canny.columns(of_a_source, _signal(canny, of_a_source), canny.params())["edge_density"]
     assert density == pytest.approx(np.mean([picture[..., 0] > 0 for picture in drawn]), rel=1e-12)

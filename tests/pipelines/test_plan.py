@@ -39,7 +39,7 @@ def _units(
 ) -> list[Unit]:
     source = source or _source()
     recipe = load_recipe(modality, settings or {}, line, **options)[2]
-    return make_plan([source], {source.id: row or _row()}, recipe, line)
+    return make_plan([source], {source.id: row or _row()}, recipe)
 
 
 def _id(*arguments: Any, **options: Any) -> str:
@@ -144,12 +144,12 @@ def test_sources_that_were_not_scanned_or_cannot_be_used() -> None:
     a, b, c = _source("a"), _source("b"), _source("c")
     recipe = load_recipe("canny", {}, LINE)[2]
     bad = _row(None, 0, reason="truncated", message="no index")
-    units = make_plan([a, b, c], {a.id: _row(), c.id: bad}, recipe, LINE)
+    units = make_plan([a, b, c], {a.id: _row(), c.id: bad}, recipe)
     assert [(unit.source, unit.sha256, unit.reason, unit.message) for unit in units] == [
         (a, "5ha", None, None),
         (c, "", "truncated", "no index"),
     ]
-    other = make_plan([b], {b.id: bad}, recipe, LINE)
+    other = make_plan([b], {b.id: bad}, recipe)
     assert other[0].id != units[1].id  # without a hash, the file itself tells bad sources apart
 
 

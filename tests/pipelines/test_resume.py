@@ -178,7 +178,7 @@ def work_on_one(source: Path, root: Path) -> tuple[list[dict], Timeline]:
     recipe = load_recipe("canny", {}, timeline)[2]
     listed = list_sources(str(source))[0]
     scanned = {listed.id: {"reason": None, "message": None, **scan_source(asdict(listed))}}
-    (unit,) = make_plan([listed], scanned, recipe, timeline)
+    (unit,) = make_plan([listed], scanned, recipe)
     root.mkdir()
     request = {"op": "make", "recipe": asdict(recipe), "root": str(root), "decoder": "auto", "run_id": "r"}
     return MediaWorker(request, timeout_s=60, memory_gb=6)({"unit": asdict(unit)}), timeline

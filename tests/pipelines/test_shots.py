@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from catalogs.errors import ConfigError, EstimatorUnavailable
 from pipelines import cuts as cut_tests
 from pipelines.clips import clips
-from pipelines.estimators import shots
 from pipelines.cuts import cut_test
+from pipelines.estimators import shots
 from pipelines.timeline import Timeline
 
 LINE = Timeline(width=64, height=32, frames=9, fps=Fraction(24))
