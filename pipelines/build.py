@@ -19,6 +19,7 @@ from pipelines import modality as modalities
 from pipelines.commit import Report, Work, make_and_commit, run_metadata
 from pipelines.config import BuildConfig
 from pipelines.estimate import dry_run
+from pipelines.identity import canonical
 from pipelines.plan import load_recipe, make_plan
 from pipelines.runner import MediaWorker, Resources, run
 from pipelines.selection import Selection
@@ -68,7 +69,7 @@ def build_clips(config: BuildConfig) -> Report | None:
             "Give --from 'scenes@N' instead of --input.",
         )
     selection = Selection(min_motion=config.min_motion, min_brightness=config.min_brightness)
-    modality, _, recipe = load_recipe(
+    modality, params, recipe = load_recipe(
         config.modality,
         config.settings,
         timeline,
@@ -77,6 +78,9 @@ def build_clips(config: BuildConfig) -> Report | None:
         captioner=config.captioner,
         shots=config.shots,
     )
+    if modality.prepare is not None and not config.dry_run:
+        params = modality.prepare(Root.open(config.root, create=True), params)
+        recipe = replace(recipe, params=canonical(asdict(params)))
     name, resources = config.catalog or modality.name, config.resources()
 
     # 1. List the sources.

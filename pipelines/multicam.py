@@ -61,7 +61,7 @@ COLUMNS = pa.schema(
 
 # Measured at 256x144 (benchmarks/blender.py): core-seconds a pixel of ground truth and of a sample of the picture,
 # bytes a pixel of everything that is kept.
-_TRUTH, _SAMPLE, _BYTES = 0.12 / 36864, 0.1 / 36864, 0.5
+_TRUTH, _SAMPLE, _BYTES = 0.045 / 36864, 0.09 / 36864, 0.5
 
 
 def build_scenes(config: BuildConfig) -> Report | None:

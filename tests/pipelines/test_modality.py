@@ -25,6 +25,7 @@ from pipelines.modality import Clip, Modality, load, make_params, signal_params
 from pipelines.timeline import Timeline
 from pipelines.views import View
 from tests.pipelines.rendered import scenes_catalog
+from tests.pipelines.speech import spoken
 
 LINE = Timeline(width=128, height=64, frames=9, fps=Fraction(24))
 
@@ -72,15 +73,41 @@ def modality(way: str) -> Modality:
 @pytest.fixture(scope="module")
 def clip(way: str, modality: Modality, request: pytest.FixtureRequest) -> Clip:
     """What the modality is made of: a clip of a source, or the first pair of takes that it chooses."""
+    if modality.media == "audio":
+        return request.getfixturevalue("of_a_voice")
     if way.endswith("sources"):
         return request.getfixturevalue("of_a_source")
     other, view = modality.takes(request.getfixturevalue("views"), modality.params())[0]
     return Clip(frames=view.frames, audio=None, timeline=LINE, view=view, other=other)
 
 
-def _signal(modality: Modality, clip: Clip, seed: int = 0, params: Any = None) -> modalities.Signal:
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Root:
+    return Root.open(str(tmp_path_factory.mktemp("prepared")), create=True)
+
+
+@pytest.fixture(scope="module")
+def of_a_voice(root: Root) -> Clip:
+    """Two seconds of speech, and no pictures."""
+    line = dataclasses.replace(LINE, frames=49)
+    return Clip(frames=(), audio=spoken(2.1, 48_000)[: line.audio_samples], timeline=line, local=root.local)
+
+
+@pytest.fixture(scope="module")
+def params(modality: Modality, root: Root) -> Any:
+    """The default options, prepared as before a build."""
+    return modality.prepare(root, modality.params()) if modality.prepare else modality.params()
+
+
+def _signal(modality: Modality, clip: Clip, params: Any, seed: int = 0) -> modalities.Signal:
     measure = modality.exact if clip.view is not None else modality.signal
-    return measure(clip, params or modality.params(), np.random.default_rng(seed))
+    return measure(clip, params, np.random.default_rng(seed))
+
+
+def _with_sounds(modality: Modality, clip: Clip, signal: modalities.Signal, params: Any) -> Clip:
+    if modality.sounds is None:
+        return clip
+    return dataclasses.replace(clip, sounds=modality.sounds(clip, signal, params))
 
 
 def _kept(signal: modalities.Signal) -> dict[str, np.ndarray]:
@@ -98,11 +125,12 @@ def test_there_are_some() -> None:
 
 
 def test_it_says_what_it_is(modality: Modality) -> None:
-    module = inspect.getmodule(modality.canvas)
+    module = inspect.getmodule(modality.columns)
     assert module is not None and module.__name__ == f"pipelines.modalities.{modality.name}"
     assert module.MODALITY is modality and re.fullmatch(r"[a-z][a-z0-9_]*", modality.name)
     assert "->" in modality.summary and "\n" not in modality.summary and len(modality.summary) < 110
     assert modality.estimator and modality.estimator_license and module.__doc__
+    assert (modality.media == "audio") == (modality.sounds is not None) == (modality.canvas is None)
     assert modality.steps > 0 and modality.version >= 1 and modality.downscale in (1, 2, 4)
 
 
@@ -123,9 +151,9 @@ def test_its_options_are_plain_frozen_and_documented(modality: Modality) -> None
     assert set(signal_params(params)) <= set(hints)
 
 
-def test_its_signal_is_the_same_for_the_same_draw(modality: Modality, clip: Clip) -> None:
+def test_its_signal_is_the_same_for_the_same_draw(modality: Modality, clip: Clip, params: Any) -> None:
     before = [frame.copy() for frame in clip.frames]
-    one, two = _signal(modality, clip), _signal(modality, clip)
+    one, two = _signal(modality, clip, params), _signal(modality, clip, params)
     assert one and sorted(one) == sorted(two)
     for name in one:
         np.testing.assert_array_equal(one[name], two[name])
@@ -134,8 +162,8 @@ def test_its_signal_is_the_same_for_the_same_draw(modality: Modality, clip: Clip
     )  # it wrote into none
 
 
-def test_its_signal_comes_back_from_its_file(modality: Modality, clip: Clip) -> None:
-    signal = _signal(modality, clip)
+def test_its_signal_comes_back_from_its_file(modality: Modality, clip: Clip, params: Any) -> None:
+    signal = _signal(modality, clip, params)
     kept = _kept(signal)
     assert sorted(kept) == sorted(signal)
     for name, array in signal.items():
@@ -144,8 +172,17 @@ def test_its_signal_comes_back_from_its_file(modality: Modality, clip: Clip) -> 
         np.testing.assert_array_equal(kept[name], array)
 
 
-def test_its_canvas_fits_and_can_be_redrawn_from_the_file(modality: Modality, clip: Clip) -> None:
-    signal, params = _signal(modality, clip), modality.params()
+def test_its_canvas_fits_and_can_be_redrawn_from_the_file(
+    modality: Modality, clip: Clip, params: Any
+) -> None:
+    signal = _signal(modality, clip, params)
+    if modality.canvas is None:
+        drawn, again = (modality.sounds(clip, one, params) for one in (signal, _kept(signal)))
+        for one, two in zip(drawn, again, strict=True):
+            assert one.shape == clip.audio.shape and one.dtype == np.float32
+            assert np.isfinite(one).all() and 0.01 < np.abs(one).max() <= 1
+            np.testing.assert_array_equal(one, two)
+        return
     drawn = modality.canvas(clip, signal, params)
     size = LINE.height // modality.downscale, LINE.width // modality.downscale, 3
     assert len(drawn) == LINE.frames
@@ -154,15 +191,19 @@ def test_its_canvas_fits_and_can_be_redrawn_from_the_file(modality: Modality, cl
     assert all((one == two).all() for one, two in zip(drawn, again, strict=True))
 
 
-def test_its_canvas_shows_something_and_is_gray_if_it_says_so(modality: Modality, clip: Clip) -> None:
-    drawn = np.stack(list(modality.canvas(clip, _signal(modality, clip), modality.params())))
+def test_its_canvas_shows_something_and_is_gray_if_it_says_so(
+    modality: Modality, clip: Clip, params: Any
+) -> None:
+    if modality.canvas is None:
+        return
+    drawn = np.stack(list(modality.canvas(clip, _signal(modality, clip, params), params)))
     assert np.ptp(drawn) > 50
     coloured = bool(np.ptp(drawn, axis=-1).any())
     assert coloured != modality.gray
 
 
-def test_its_target_is_a_clip(modality: Modality, clip: Clip) -> None:
-    target = modality.target(clip, _signal(modality, clip), modality.params())
+def test_its_target_is_a_clip(modality: Modality, clip: Clip, params: Any) -> None:
+    target = modality.target(clip, _signal(modality, clip, params), params)
     if target is not None:
         assert len(target) == LINE.frames
         assert all(
@@ -170,8 +211,9 @@ def test_its_target_is_a_clip(modality: Modality, clip: Clip) -> None:
         )
 
 
-def test_its_columns_are_those_it_declares(modality: Modality, clip: Clip) -> None:
-    columns = modality.columns(clip, _signal(modality, clip), modality.params())
+def test_its_columns_are_those_it_declares(modality: Modality, clip: Clip, params: Any) -> None:
+    signal = _signal(modality, clip, params)
+    columns = modality.columns(_with_sounds(modality, clip, signal, params), signal, params)
     assert list(columns) == modality.schema.names
     assert not set(columns) & set(SAMPLES.names)
     table = pa.Table.from_pylist([columns], schema=modality.schema)
@@ -182,8 +224,10 @@ def test_its_columns_are_those_it_declares(modality: Modality, clip: Clip) -> No
     assert samples_schema(modality.schema).names == [*SAMPLES.names, *columns]
 
 
-def test_the_seed_matters_only_where_something_is_drawn_by_lot(modality: Modality, clip: Clip) -> None:
-    drawn = [_signal(modality, clip, seed) for seed in range(6)]
+def test_the_seed_matters_only_where_something_is_drawn_by_lot(
+    modality: Modality, clip: Clip, params: Any
+) -> None:
+    drawn = [_signal(modality, clip, params, seed) for seed in range(6)]
     differ = any(
         not np.array_equal(one[name], drawn[0][name], equal_nan=one[name].dtype.kind == "f")
         for one in drawn[1:]
@@ -208,6 +252,8 @@ BAD = {
     "pose": [{"min_joints": 18.0}, {"threshold": 1.1}],
     "tracks": [{"count": 0}, {"min_seen": 0.0}, {"min_motion": -1.0}],
     "blender_preview": [{"min_joints": -1.0}, {"threshold": 2.0}],
+    "audio_intensity": [{"max_smoothing": 0}, {"min_range": -1.0}],
+    "speech_to_ambient": [{"environment": "moon"}, {"min_speech": 1.1}, {"intelligibility": 9.0}],
     "detailing": [
         {"min_scale": 0.0},
         {"max_scale": 1.5},
@@ -315,11 +361,13 @@ def test_names_are_found_however_they_are_written() -> None:
 def test_edges_are_opencvs(of_a_source: Clip) -> None:
     """A number of our own against the library's, for the simplest of them."""
     canny = load("canny")
-    drawn = canny.canvas(of_a_source, _signal(canny, of_a_source), canny.params())
+    drawn = canny.canvas(of_a_source, _signal(canny, of_a_source, canny.params()), canny.params())
     for frame, picture in zip(of_a_source.frames, drawn, strict=True):
         edges = cv2.Canny(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), 100, 200)
         np.testing.assert_array_equal(picture[..., 1], edges)
-    thick = canny.canvas(of_a_source, _signal(canny, of_a_source), canny.params(thickness=3))
+    thick = canny.canvas(of_a_source, _signal(canny, of_a_source, canny.params()), canny.params(thickness=3))
     assert thick[0].mean() > 1.5 * drawn[0].mean() and (thick[0] >= drawn[0]).all()
-    density = canny.columns(of_a_source, _signal(canny, of_a_source), canny.params())["edge_density"]
+    density = canny.columns(of_a_source, _signal(canny, of_a_source, canny.params()), canny.params())[
+        "edge_density"
+    ]
     assert density == pytest.approx(np.mean([picture[..., 0] > 0 for picture in drawn]), rel=1e-12)

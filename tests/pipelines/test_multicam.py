@@ -139,7 +139,9 @@ def test_a_crash_costs_one_scene_after_one_more_try(
     blender.version.cache_clear()
     with pytest.raises(InputError, match=reason):
         build(
-            config(tmp_path / "root", timeout_s=12.0, settings={**QUICK, "min_people": "0", "max_people": "0"})
+            config(
+                tmp_path / "root", timeout_s=12.0, settings={**QUICK, "min_people": "0", "max_people": "0"}
+            )
         )
     blender.version.cache_clear()
     (row,) = select(Root.open(str(tmp_path / "root")), "scenes", kind="rejects").to_pylist()
