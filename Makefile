@@ -32,6 +32,8 @@ bench: .venv/ready .venv-blender/ready
 	$(BIN)/python benchmarks/build_canny.py
 	$(BIN)/python benchmarks/rebuild.py
 	$(BIN)/python benchmarks/points.py
+	$(BIN)/python benchmarks/acoustics.py
+	$(BIN)/python benchmarks/speech_to_ambient.py
 	$(BIN)/python benchmarks/blender.py
 
 .venv/ready: pyproject.toml

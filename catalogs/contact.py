@@ -13,14 +13,13 @@ from catalogs import describe, media
 from catalogs.describe import Row
 from catalogs.errors import AvcontrolError
 from catalogs.root import Root, storage_errors
+from catalogs.spectrum import COLOUR, PANEL, gutter, sound_picture
 
 _COLUMNS, _CELL, _GAP, _PAD = 4, (232, 132), 4, 24
-_LABEL, _WAVE = 320, 40
+_LABEL, _HEAD, _SOUND, _SOUND_ALONE = 320, 22, 120, 170
 _STRIP = _COLUMNS * (_CELL[0] + _GAP) - _GAP
 _WIDTH = _PAD + _LABEL + _PAD + _STRIP + _PAD
-_PAPER, _PANEL, _INK, _DIM, _RULE = "#14161a", "#0b0c0f", "#eceef2", "#9aa2b1", "#2a2e37"
-_COLOUR = {"reference": "#ffb454", "target": "#59c2ff"}
-_DIMMED = {"reference": "#8a6432", "target": "#33698a"}
+_PAPER, _INK, _DIM, _RULE = "#14161a", "#eceef2", "#9aa2b1", "#2a2e37"
 
 
 def contact_sheet(
@@ -32,7 +31,9 @@ def contact_sheet(
     limit: int = 50,
     total: int | None = None,
 ) -> None:
-    """Draw samples as one picture: label, then reference and target at four times, and their sound.
+    """Draw samples as one picture: label, then reference and target at four times, then their sound.
+
+    Sound is drawn as waveform, loudness and log-mel spectrogram, the reference's above the target's.
 
     A file that is missing or does not decode is said so in its place; the others are drawn all the same.
 
@@ -83,15 +84,17 @@ def _block(root: Root, row: Row) -> Image.Image:
 
 def _strips(root: Root, row: Row) -> list[Image.Image]:
     strips = []
-    for column in describe.MEDIA:
+    for column in sorted(
+        describe.MEDIA, key=lambda column: column.endswith("audio")
+    ):  # pictures, then sounds
         if not row.get(column):
             continue
         side = "reference" if column.startswith("reference") else "target"
         try:
-            draw = _thumbnails if column.endswith("video") else _waveform
+            draw = _thumbnails if column.endswith("video") else _sound
             strips.append(draw(root, row, column, side))
         except AvcontrolError as error:
-            strip = Image.new("RGB", (_STRIP, _WAVE), "#3a1518")
+            strip = Image.new("RGB", (_STRIP, 40), "#3a1518")
             text = _fit(f"{side}: {error.message}", 14, _STRIP - 20)
             ImageDraw.Draw(strip).text((10, 11), text, "#ff8f8f", _font(14))
             strips.append(strip)
@@ -108,22 +111,22 @@ def _thumbnails(root: Root, row: Row, column: str, side: str) -> Image.Image:
         scale = min(_CELL[0] / picture.width, _CELL[1] / picture.height)
         size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
         picture = picture.resize(size, Image.Resampling.LANCZOS)
-        draw.rectangle([left, 0, left + _CELL[0] - 1, _CELL[1]], _PANEL)
+        draw.rectangle([left, 0, left + _CELL[0] - 1, _CELL[1]], PANEL)
         strip.paste(picture, (left + (_CELL[0] - size[0]) // 2, (_CELL[1] - size[1]) // 2))
         _tag(draw, (left + 5, _CELL[1] - 21), f"{float(index / describe.fps(row)):.2f} s", _INK)
-    _tag(draw, (5, 5), side, _COLOUR[side])
+    _tag(draw, (5, 5), side, COLOUR[side])
     return strip
 
 
-def _waveform(root: Root, row: Row, column: str, side: str) -> Image.Image:
+def _sound(root: Root, row: Row, column: str, side: str) -> Image.Image:
     samples, rate = media.audio(root, row[column])
-    height = _WAVE if row.get("video") or row.get("reference_video") else 2 * _WAVE
-    strip = Image.new("RGB", (_STRIP, height), _PANEL)
-    draw = ImageDraw.Draw(strip)
-    for x, peak in enumerate(media.peaks(samples, _STRIP)):
-        half = round(float(peak) * (height / 2 - 2))
-        draw.line([(x, height // 2 - half), (x, height // 2 + half)], _DIMMED[side])
-    _tag(draw, (5, 5), f"{side} sound, {len(samples) / rate:.2f} s, {media.level(samples)}", _COLOUR[side])
+    height = _SOUND if row.get("video") or row.get("reference_video") else _SOUND_ALONE
+    strip = Image.new("RGB", (_STRIP, _HEAD + height), PANEL)
+    strip.paste(
+        sound_picture(samples, rate, side, size=(_STRIP, height), seconds=media.seconds(row)), (0, _HEAD)
+    )
+    text = f"{side} sound, {len(samples) / rate:.2f} s, {media.level(samples)}"
+    ImageDraw.Draw(strip).text((gutter(), 4), text, COLOUR[side], _font(12))
     return strip
 
 
@@ -144,7 +147,7 @@ def _label(row: Row) -> Image.Image:
 
 def _tag(draw: Any, at: tuple[int, int], text: str, colour: str) -> None:
     left, top, right, bottom = draw.textbbox(at, text, _font(12))
-    draw.rounded_rectangle([left - 4, top - 3, right + 4, bottom + 3], 3, _PANEL)
+    draw.rounded_rectangle([left - 4, top - 3, right + 4, bottom + 3], 3, PANEL)
     draw.text(at, text, colour, _font(12))
 
 

@@ -9,6 +9,8 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from catalogs import describe
+from catalogs.describe import Row
 from catalogs.errors import BrokenCatalog
 from catalogs.root import Root
 
@@ -74,11 +76,11 @@ def audio(root: Root, relative: str) -> tuple[NDArray[np.float32], int]:
         return np.ascontiguousarray(np.concatenate(pieces, axis=1).T), int(stream.rate)
 
 
-def peaks(samples: NDArray[np.float32], bins: int) -> NDArray[np.float32]:
-    """The greatest magnitude in each of ``bins`` equal parts of [n, 2] samples: [bins], at most 1."""
-    loud = np.abs(samples).max(axis=1) if len(samples) else np.zeros(1, np.float32)
-    starts = np.linspace(0, len(loud), bins, endpoint=False).astype(int)
-    return (np.maximum.reduceat(loud, starts) / max(float(loud.max()), 1e-9)).astype(np.float32)
+def seconds(row: Row) -> float:
+    """How long a sample plays: its frames, or for sound alone its samples."""
+    if not row.get("frames") and row.get("audio_samples") and row.get("sample_rate"):
+        return float(row["audio_samples"] / row["sample_rate"])
+    return float(describe.frame_count(row) / describe.fps(row))
 
 
 def level(samples: NDArray[np.float32]) -> str:

@@ -33,7 +33,8 @@ def setting(
 
     Args:
         help: One line for ``--help``.
-        default: Without one the option is required. A dict becomes ``key=value`` pairs, given many times.
+        default: Without one the option is required. A dict becomes ``key=value`` pairs, given many times; a
+            tuple (of a field ``tuple[X, ...]``) values, given many times.
         flag: Other spelling of the option.
         argument: Positional instead of ``--name``.
         completes: "catalog" or "modality": what the shell completes it with.
@@ -58,6 +59,8 @@ def options(config: type) -> Callable[[F], F]:
         def command(**given: Any) -> Any:
             values = {field.name: given.pop(field.name) for field in dataclasses.fields(config)}
             for field in dataclasses.fields(config):
+                if _is_several(hints[field.name]):
+                    values[field.name] = tuple(values[field.name])
                 if _is_pairs(hints[field.name]):
                     values[field.name] = _pairs(field, values[field.name])
             return function(config(**values), **given)
@@ -100,7 +103,9 @@ def _parameter(field: dataclasses.Field[Any], hint: Any) -> Callable[[Any], Any]
         made = field.default_factory
         default: Any = field.default if made is dataclasses.MISSING else made()
         more["default"] = [f"{k}={v}" for k, v in default.items()] if _is_pairs(hint) else default
-        more["show_default"] = default not in (None, "", {}) and hint is not bool
+        more["show_default"] = default not in (None, "", {}, ()) and hint is not bool
+    if _is_several(hint):
+        return click.option(name, field.name, type=kind, multiple=True, **more)
     if _is_pairs(hint):
         return click.option(name, field.name, multiple=True, metavar="KEY=VALUE", **more)
     if hint is bool:
@@ -110,6 +115,8 @@ def _parameter(field: dataclasses.Field[Any], hint: Any) -> Callable[[Any], Any]
 
 
 def _click_type(hint: Any) -> Any:
+    if _is_several(hint):
+        hint = typing.get_args(hint)[0]
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         hint = next(part for part in typing.get_args(hint) if part is not type(None))
     if typing.get_origin(hint) is typing.Literal:
@@ -119,6 +126,10 @@ def _click_type(hint: Any) -> Any:
 
 def _is_pairs(hint: Any) -> bool:
     return typing.get_origin(hint) is dict
+
+
+def _is_several(hint: Any) -> bool:
+    return typing.get_origin(hint) is tuple
 
 
 def _pairs(field: dataclasses.Field[Any], texts: Any) -> dict[str, str]:
@@ -151,7 +162,12 @@ def _read_toml(config: type, context: click.Context, parameter: click.Parameter,
             near = difflib.get_close_matches(key, names, n=1)
             guess = f"Did you mean {near[0]}?" if near else f"It knows: {', '.join(sorted(names))}."
             raise ConfigError(f"unknown key {key!r} in {file}", guess)
-        _check_toml(file, key, value, hints[field.name])
+        if _is_several(hints[field.name]):
+            value = value if isinstance(value, list) else [value]
+            for each in value:
+                _check_toml(file, key, each, typing.get_args(hints[field.name])[0])
+        else:
+            _check_toml(file, key, value, hints[field.name])
         defaults[field.name] = [f"{k}={v}" for k, v in value.items()] if isinstance(value, dict) else value
     context.default_map = {**defaults, **(context.default_map or {})}
 

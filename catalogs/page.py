@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -18,8 +20,9 @@ from catalogs.describe import Row
 from catalogs.errors import AvcontrolError
 from catalogs.ids import CatalogID
 from catalogs.root import Root, storage_errors
+from catalogs.spectrum import gutter, sound_picture
 
-_PEAKS = 240
+_PICTURE, _PICTURE_ALONE, _TEXT = (1200, 220), (1200, 340), 22  # drawn twice as large as a card shows them
 _PROVENANCE = (
     "source_uri",
     "source_sha256",
@@ -54,8 +57,10 @@ def write_page(
 ) -> Path:
     """Write ``folder/index.html`` with a player for each sample.
 
-    Media are linked where they lie if the folder is inside the root, else hard-linked or copied to
-    ``folder/media``. Nothing of a row reaches the page as markup: rows travel as JSON and become text nodes.
+    Videos are linked where they lie if the folder is inside the root, else hard-linked or copied to
+    ``folder/media``. Sounds are drawn in ``folder/pictures`` and lie in ``folder/sounds`` as scripts: a page opened
+    from a folder may load its neighbours only so, and must have their bytes to start them on the same sample.
+    Nothing of a row reaches the page as markup: rows travel as JSON and become text nodes.
 
     Args:
         root: Where the media lie.
@@ -79,6 +84,7 @@ def write_page(
             "catalog": str(catalog_id),
             "total": len(rows) if total is None else total,
             "stats": _stats(shown),
+            "gutter": gutter(_TEXT) / _PICTURE[0],
             "samples": [_sample(root, row, folder) for row in shown],
         }
         page = resources.files("catalogs").joinpath("page.html").read_text("utf-8")
@@ -88,17 +94,18 @@ def write_page(
 
 
 def _sample(root: Root, row: Row, folder: Path) -> dict[str, Any]:
-    urls: dict[str, str] = {}
-    waves: dict[str, list[int]] = {}
+    videos: dict[str, str] = {}
+    sounds: dict[str, dict[str, str]] = {}
     problems = []
     for column in describe.MEDIA:
         if not row.get(column):
             continue
+        side = "reference" if column.startswith("reference") else "target"
         try:
-            urls[column] = _link(root, row[column], folder)
-            if column.endswith("audio"):
-                samples, _ = media.audio(root, row[column])
-                waves[column] = [round(100 * float(peak)) for peak in media.peaks(samples, _PEAKS)]
+            if column.endswith("video"):
+                videos[side] = _link(root, row[column], folder)
+            else:
+                sounds[side] = _sound(root, row, column, side, folder)
         except AvcontrolError as error:
             problems.append(f"{column}: {error.message}")
     rate = describe.fps(row)
@@ -106,11 +113,12 @@ def _sample(root: Root, row: Row, folder: Path) -> dict[str, Any]:
         "id": row["sample_id"],
         "caption": row.get("caption") or "",
         "where": describe.where(row),
-        "urls": urls,
-        "waves": waves,
+        "videos": videos,
+        "sounds": sounds,
         "problems": problems,
         "frames": describe.frame_count(row),
         "fps": float(rate),
+        "seconds": media.seconds(row),
         "aspect": (row.get("width") or 16) / (row.get("height") or 9),
         "figures": [[name, describe.figure(value)] for name, value in describe.figures(row).items()],
         "provenance": _provenance(row),
@@ -138,6 +146,25 @@ def _link(root: Root, relative: str, folder: Path) -> str:
                     shutil.copyfile(file, copy)
         file = copy
     return quote(os.path.relpath(file, folder).replace(os.sep, "/"))
+
+
+def _sound(root: Root, row: Row, column: str, side: str, folder: Path) -> dict[str, str]:
+    """URLs of a sound's script and picture, and what it is."""
+    samples, rate = media.audio(root, row[column])
+    file = root.local(row[column])
+    size = _PICTURE if row.get("video") or row.get("reference_video") else _PICTURE_ALONE
+    drawn = sound_picture(samples, rate, side, size=size, seconds=media.seconds(row), text=_TEXT)
+    named = hashlib.sha256(drawn.tobytes()).hexdigest()[:32]  # by its content, as media are
+    script, picture = folder / "sounds" / f"{file.stem}.js", folder / "pictures" / f"{named}.jpg"
+    for made in (script, picture):
+        made.parent.mkdir(exist_ok=True)
+    script.write_text(f'keep("{base64.b64encode(file.read_bytes()).decode()}");\n')
+    drawn.save(picture, quality=85, subsampling=0)
+    return {
+        "script": quote(f"sounds/{script.name}"),
+        "picture": quote(f"pictures/{picture.name}"),
+        "what": f"{side} sound, {len(samples) / rate:.2f} s, {media.level(samples)}",
+    }
 
 
 def _stats(rows: Sequence[Row]) -> list[str]:

@@ -1,8 +1,9 @@
-"""One sample as a film: reference on the left, target on the right, with the target's sound."""
+"""One sample as a film: reference on the left, target on the right, and so their sounds."""
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -10,23 +11,29 @@ from typing import Any
 
 import av
 import numpy as np
-from PIL import Image, ImageDraw
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from scipy import signal
 
 from catalogs import describe, media
 from catalogs.describe import Row
 from catalogs.errors import BrokenCatalog
 from catalogs.media import RGB
 from catalogs.root import Root, storage_errors
+from catalogs.spectrum import COLOUR, PANEL, gutter, sound_picture
 
-_BAR = 8
-_PANEL, _WAVE, _HEAD = "#0b0c0f", "#59c2ff", "#ffffff"
+Sound = tuple[NDArray[np.float32], int]
+
+_BAR, _PLAYHEAD = 8, "#ffffff"
 _SOUND_PANEL = (640, 360)
 
 
 def side_by_side(root: Root, row: Row, path: str | Path) -> None:
-    """Write reference | target as one H.264 MP4 at the clip's exact rate, the target's sound as AAC.
+    """Write reference | target as one H.264 MP4 at the clip's exact rate, with AAC sound.
 
-    Both have the target's height. A side that has only sound is drawn as its waveform with a moving playhead.
+    Both have the target's height. A side that has only sound is drawn as waveform and spectrogram with a moving
+    playhead. Where both sides have sound, the reference is heard on the left and the target on the right, each
+    mixed to mono; where one has, it is heard as it is.
 
     Args:
         root: Where the media lie.
@@ -39,35 +46,56 @@ def side_by_side(root: Root, row: Row, path: str | Path) -> None:
     """
     height = row.get("height") or _SOUND_PANEL[1]
     sides = zip(_panel(root, row, "reference_", height), _panel(root, row, "", height), strict=False)
-    sound = media.audio(root, row["audio"]) if row.get("audio") else None
+    sound = _sound(root, row)
     with storage_errors(path):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as film:
             _write(film, (_joined(left, right) for left, right in sides), describe.fps(row), sound)
 
 
-def _write(film: Any, pictures: Iterator[RGB], fps: Fraction, sound: tuple[Any, int] | None) -> None:
+def _write(film: Any, pictures: Iterator[RGB], fps: Fraction, sound: Sound | None) -> None:
     first = next(pictures)
     video = film.add_stream("libx264", rate=fps, options={"crf": "18", "preset": "veryfast", "bf": "0"})
     video.height, video.width = first.shape[:2]
     video.pix_fmt, video.time_base = "yuv420p", 1 / fps
     video.codec_context.time_base = 1 / fps
-    voice = film.add_stream("aac", rate=sound[1], layout="stereo") if sound else None
+    voice: Any = film.add_stream("aac", rate=sound[1], layout="stereo") if sound else None
     for n, pixels in enumerate(itertools.chain([first], pictures)):
         frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
         frame.pts, frame.time_base = n, 1 / fps
         film.mux(video.encode(frame))
-        if sound and voice:
-            samples, rate = sound
-            start, end = round(n * rate / fps), round((n + 1) * rate / fps)
-            if len(piece := samples[start:end]):
-                planes = np.ascontiguousarray(piece.T)
-                tone = av.AudioFrame.from_ndarray(planes, format="fltp", layout="stereo")
-                tone.sample_rate, tone.pts, tone.time_base = rate, start, Fraction(1, rate)
-                film.mux(voice.encode(tone))
+        if sound:
+            start, end = round(n * sound[1] / fps), round((n + 1) * sound[1] / fps)
+            _write_sound(film, voice, sound, start, end)
     film.mux(video.encode(None))
-    if voice:
+    if sound:
+        _write_sound(film, voice, sound, end, len(sound[0]))
         film.mux(voice.encode(None))
+
+
+def _write_sound(film: Any, voice: Any, sound: Sound, start: int, end: int) -> None:
+    samples, rate = sound
+    if len(piece := samples[start:end]):
+        tone = av.AudioFrame.from_ndarray(np.ascontiguousarray(piece.T), format="fltp", layout="stereo")
+        tone.sample_rate, tone.pts, tone.time_base = rate, start, Fraction(1, rate)
+        film.mux(voice.encode(tone))
+
+
+def _sound(root: Root, row: Row) -> Sound | None:
+    """The one sound there is; or the reference on the left and the target on the right, at the target's rate."""
+    sounds = [media.audio(root, row[column]) for column in ("reference_audio", "audio") if row.get(column)]
+    if len(sounds) < 2:
+        return sounds[0] if sounds else None
+    (reference, other), (target, rate) = sounds
+    shared = math.gcd(rate, other)
+    sides = [
+        signal.resample_poly(reference.mean(axis=1), rate // shared, other // shared),
+        target.mean(axis=1),
+    ]
+    both = np.zeros((max(map(len, sides)), 2), np.float32)
+    for channel, side in enumerate(sides):
+        both[: len(side), channel] = side
+    return both, rate
 
 
 def _panel(root: Root, row: Row, side: str, height: int) -> Iterator[RGB]:
@@ -76,7 +104,7 @@ def _panel(root: Root, row: Row, side: str, height: int) -> Iterator[RGB]:
         for pixels in media.each_frame(root, row[f"{side}video"]):
             yield _scaled(pixels, height)
     elif row.get(f"{side}audio"):
-        yield from _waveform(root, row, row[f"{side}audio"], height)
+        yield from _playing(root, row, side, height)
     else:
         raise BrokenCatalog(f"sample {row['sample_id']} has no {side.rstrip('_') or 'target'} to show")
 
@@ -88,17 +116,24 @@ def _scaled(pixels: RGB, height: int) -> RGB:
     return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
 
 
-def _waveform(root: Root, row: Row, relative: str, height: int) -> Iterator[RGB]:
-    width, count = row.get("width") or _SOUND_PANEL[0], describe.frame_count(row)
-    picture = Image.new("RGB", (width, height), _PANEL)
-    draw = ImageDraw.Draw(picture)
-    for x, peak in enumerate(media.peaks(media.audio(root, relative)[0], width)):
-        half = round(float(peak) * height * 0.45)
-        draw.line([(x, height // 2 - half), (x, height // 2 + half)], _WAVE)
+def _playing(root: Root, row: Row, side: str, height: int) -> Iterator[RGB]:
+    """The sound of one side as a picture, with the playhead where each frame is."""
+    size, count = (row.get("width") or _SOUND_PANEL[0], height), describe.frame_count(row)
+    samples, rate = media.audio(root, row[f"{side}audio"])
+    name, text, seconds = side.rstrip("_") or "target", max(8, min(12, height // 30)), media.seconds(row)
+    head = 2 * text
+    picture = Image.new("RGB", size, PANEL)
+    drawn = sound_picture(samples, rate, name, size=(size[0], height - head), seconds=seconds, text=text)
+    picture.paste(drawn, (0, head))
+    words = f"{name} sound, {media.level(samples)}"
+    if row.get("reference_audio") and row.get("audio"):
+        words += ", left" if side else ", right"
+    font = ImageFont.load_default(size=text)
+    ImageDraw.Draw(picture).text((gutter(text), text // 2), words, COLOUR[name], font)
     for n in range(count):
         shown = picture.copy()
-        x = round(n / count * (width - 1))
-        ImageDraw.Draw(shown).line([(x, 0), (x, height)], _HEAD, width=2)
+        x = gutter(text) + float(n / describe.fps(row)) / seconds * (size[0] - gutter(text))
+        ImageDraw.Draw(shown).line([(x, head), (x, height)], _PLAYHEAD, width=2)
         yield np.asarray(shown)
 
 

@@ -3,7 +3,7 @@
 A sidecar lies beside its source under the same name: ``clip.txt`` holds the caption, ``clip.json`` an object
 with any of ``caption``, ``license``, ``attribution``, and ``clip.rttm`` who speaks when. A Parquet input has a column
 ``video`` (or ``uri`` or ``path``) and any of the same three. No caption is a caption too: empty, with
-``caption_source`` "none".
+``caption_source`` "none". For controls of sound, :mod:`pipelines.corpora` knows where speech corpora keep the words.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from pyarrow import fs
 
 from catalogs.errors import InputError, UnsafePath
 from catalogs.root import checked
+from pipelines import corpora
 from pipelines.identity import digest
 
 SUFFIXES = frozenset(
@@ -120,11 +121,11 @@ def list_sources(
     if info.type == fs.FileType.File and path.endswith(".parquet"):
         found = _from_parquet(filesystem, path, media_root)
     elif info.type == fs.FileType.File:
-        found = _from_files(filesystem, _with_sidecars(filesystem, info))
+        found = _from_files(filesystem, _with_sidecars(filesystem, info), sound)
     elif info.type == fs.FileType.Directory:
-        found = _from_files(filesystem, _listed(_files(filesystem, path, recursive=True), suffixes))
+        found = _from_files(filesystem, _listed(_files(filesystem, path, recursive=True), suffixes), sound)
     elif glob.has_magic(inputs) and isinstance(filesystem, fs.LocalFileSystem):
-        found = _from_files(filesystem, _matching(filesystem, inputs, suffixes))
+        found = _from_files(filesystem, _matching(filesystem, inputs, suffixes), sound)
     else:
         raise InputError(
             f"no file or folder at {inputs}",
@@ -209,12 +210,18 @@ def _walk(top: str, recursive: bool) -> Iterator[str]:
                 log.warning("passed over %r: its name is not UTF-8", path)
 
 
-def _from_files(filesystem: fs.FileSystem, infos: Iterable[fs.FileInfo]) -> Iterator[Source]:
+def _from_files(filesystem: fs.FileSystem, infos: Iterable[fs.FileInfo], sound: bool) -> Iterator[Source]:
     infos = list(infos)
     sidecars = {_key(info.path): info.path for info in infos if _is_sidecar(info.path)}
+    said: dict[str, str] = {}
+    if sound:
+        said = corpora.transcripts(sidecars.values(), lambda path: _read_text(filesystem, path))
     for info in infos:
         if not _is_sidecar(info.path):
-            yield _source(filesystem, info, **_sidecar(filesystem, info.path, sidecars))
+            known = _sidecar(filesystem, info.path, sidecars)
+            if words := said.get(_key(info.path)[0]):
+                known = {"caption": words, "caption_source": "corpus", **known}
+            yield _source(filesystem, info, **known)
 
 
 def _key(path: str) -> tuple[str, str]:
@@ -308,4 +315,4 @@ def _is_media(path: str, suffixes: Collection[str]) -> bool:
 
 
 def _is_sidecar(path: str) -> bool:
-    return PurePosixPath(path).suffix.lower() in (".txt", ".json", ".rttm")
+    return PurePosixPath(path).suffix.lower() in (".txt", ".json", ".rttm") or corpora.is_table(path)

@@ -102,13 +102,14 @@ def rt60(response: Sound, rate: int, bands: Sequence[int] = BANDS) -> dict[int, 
         Seconds by band; infinite where the response does not decay.
     """
     times = {}
+    backwards = np.ascontiguousarray(response[::-1].T, float)
     for band in bands:
         edges = (band / np.sqrt(2), band * np.sqrt(2))
         if edges[1] >= rate / 2:
             continue
         octave = signal.butter(3, edges, "bandpass", fs=rate, output="sos")
-        backwards = signal.sosfilt(octave, response[::-1].astype(float), axis=0)
-        energy = np.cumsum(np.sum(backwards**2, axis=1))[::-1]
+        filtered = signal.sosfilt(octave, backwards)
+        energy = np.cumsum(np.einsum("cn,cn->n", filtered, filtered))[::-1]
         level = 10 * np.log10(np.maximum(energy / max(energy[0], 1e-300), 1e-30))
         begin, end = np.searchsorted(-level, (5, 35))
         slope = np.polyfit(np.arange(begin, end) / rate, level[begin:end], 1)[0] if end - begin > 1 else 0.0

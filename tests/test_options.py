@@ -33,6 +33,7 @@ class Config:
     loud: bool = setting("Loudly.", False)
     tidy: bool = setting("Tidily.", True)
     folder: Path = setting("Whence.", Path("here"))
+    sizes: tuple[int, ...] = setting("Several.", ())
     extras: dict[str, str] = setting("Pairs.", {"low": "1"}, flag="set")
     long_name: str = setting("Two words.", "")
 
@@ -76,6 +77,7 @@ DEFAULTS = {
     "loud": False,
     "tidy": True,
     "folder": "here",
+    "sizes": [],
     "extras": {"low": "1"},
     "long_name": "",
 }
@@ -119,6 +121,7 @@ def test_the_command_line() -> None:
         "loud": True,
         "tidy": False,
         "folder": "a b",
+        "sizes": [],
         "extras": {"low": "50", "high": "2=3"},
         "long_name": "x",
     }
@@ -139,10 +142,24 @@ def test_a_toml_file_says_the_same_in_its_own_way() -> None:
         "loud": True,
         "tidy": False,
         "folder": "a b",
+        "sizes": [],
         "long_name": "x",
         "extras": {"low": "50", "blur": "0.5", "kind": "box", "flag": "True"},
     }
     assert _config("it", "--root", "r", toml='long_name = "y"\n[extras]\nlow = 1')["extras"] == {"low": "1"}
+
+
+def test_several_values() -> None:
+    assert _config("it", "--root", "r", "--sizes", "3", "--sizes", "1")["sizes"] == [3, 1]
+    assert _config("it", "--root", "r", toml="sizes = [2, 4]")["sizes"] == [2, 4]
+    assert _config("it", "--root", "r", toml="sizes = 2")["sizes"] == [2]
+    assert _config("it", "--root", "r", "--sizes", "3", toml="sizes = [2, 4]")["sizes"] == [3]
+    assert "sizes in c.toml must be a single value, not a list" in _refused(
+        "it", "--root", "r", toml="sizes = [[2]]"
+    )
+    assert "sizes in c.toml must be a whole number, not 2.5" in _refused(
+        "it", "--root", "r", toml="sizes = 2.5"
+    )
 
 
 def test_what_is_required_may_stand_in_the_file_or_the_environment() -> None:

@@ -1,5 +1,7 @@
 """The commands ``train`` and ``generate``."""
 
+# ruff: noqa: D301 (click marks a paragraph it must not rewrap with a bare \b)
+
 from __future__ import annotations
 
 import click
@@ -13,7 +15,8 @@ from training.config import GenerateConfig, TrainConfig
 def train(config: TrainConfig) -> None:
     """Train an adapter from CATALOG, a catalog ID such as 'canny@3?quality>0.5'.
 
-    Its media and captions must have been encoded for the backbone: avcontrol encode CATALOG. The default
+    Its media and captions must have been encoded for the backbone: avcontrol encode CATALOG. A catalog of sounds
+    trains the audio stream alone, one of talking clips both streams (--streams says otherwise). The default
     backbone, "test", has the classes of LTX-2 at a tiny size and random weights: it checks the path, not pictures.
     """
     from training import progress
@@ -27,7 +30,15 @@ def train(config: TrainConfig) -> None:
 @click.command("generate")
 @options(GenerateConfig)
 def generate(config: GenerateConfig) -> None:
-    """Generate a clip: a reference from a catalog or a file, a prompt, an adapter."""
+    """Generate a clip: references from catalogs or files, a prompt, adapters.
+
+    \b
+    avcontrol generate --adapter depth.safetensors --sample depth@7 --out clip.mp4
+    avcontrol generate --adapter pose.safetensors --adapter intensity.safetensors@0.8 \\
+        --reference-video dancer.mp4 --reference-loudness curve.csv --prompt '…' --out clip.mp4
+
+    A video adapter and an audio adapter make a clip with sound, an audio adapter alone a .flac.
+    """
     from training import progress
     from training.generate import generate as run
 

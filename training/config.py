@@ -27,7 +27,9 @@ class TrainConfig:
     root: str = setting("Folder or URI that holds the catalogs.", env="AVCONTROL_ROOT")
     out: Path = setting("Folder for the adapter, checkpoints, samples and logs.")
     backbone: str = setting("'test', a directory in diffusers' layout, or a hub name.", "test")
-    streams: Stream = setting("What is trained: auto (what the catalog has), video, audio or joint.", "auto")
+    streams: Stream = setting(
+        "What is trained: auto (what the catalog is for), video, audio or joint.", "auto"
+    )
     steps: int | None = setting("Optimizer steps; by default what the catalog states, else 3000.", None)
     batch_size: int = setting("Samples of a forward pass.", 1)
     grad_accum: int = setting("Forward passes of an optimizer step.", 1)
@@ -65,24 +67,41 @@ class TrainConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class GenerateConfig:
-    """One generation: a reference, from a catalog or from files, a prompt, adapters, one clip out."""
+    """One generation: references from catalogs or files, a prompt, adapters, one clip out."""
 
     out: Path = setting("The .mp4 to write (an audio adapter without video writes .flac beside it).")
     backbone: str = setting("'test', a directory in diffusers' layout, or a hub name.", "test")
-    adapter: Path | None = setting("Adapter file (.safetensors); none shows the bare backbone.", None)
+    adapter: tuple[str, ...] = setting(
+        "Adapter, FILE.safetensors or FILE.safetensors@WEIGHT; give several to use them together, none to see the "
+        "bare backbone.",
+        (),
+    )
     root: str | None = setting(
         "Folder or URI that holds the catalogs; needed with --sample.", None, env="AVCONTROL_ROOT"
     )
-    sample: str | None = setting(
-        "Take reference and prompt from a catalog: canny@3 or canny@3#SAMPLE_ID.", None, completes="catalog"
+    sample: tuple[str, ...] = setting(
+        "Take references and prompt from a catalog: canny@3 or canny@3#SAMPLE_ID; may be given several times.",
+        (),
+        completes="catalog",
     )
-    reference_video: Path | None = setting("Take the reference from a video file.", None)
-    reference_audio: Path | None = setting("Take the reference from an audio file.", None)
-    prompt: str | None = setting("The prompt; by default the sample's caption.", None)
+    reference_video: tuple[Path, ...] = setting(
+        "Take the reference from a video file; for several adapters of video, one each in their order.", ()
+    )
+    reference_audio: tuple[Path, ...] = setting(
+        "Take the reference from an audio file; several as above.", ()
+    )
+    reference_loudness: Path | None = setting(
+        "Make the reference audio of an audio-intensity adapter: a CSV of seconds,dB, a picture of a curve (dark "
+        "on light, top 0 dB, bottom -60 dB), or a sound or clip whose loudness to follow. "
+        "Its changes count, not its level.",
+        None,
+    )
+    prompt: str | None = setting("The prompt; by default the first sample's caption.", None)
     negative_prompt: str = setting("What guidance steers away from.", "")
     streams: Stream = setting("Auto (what the adapter was trained on), video, audio or joint.", "auto")
     resolution: str | None = setting("WxHxF of the clip; by default the reference's.", None)
     fps: float | None = setting("Frames a second; by default the reference's.", None)
+    seconds: float | None = setting("Length of sound made alone; by default the reference's.", None)
     reference_downscale: int | None = setting(
         "Canvas scale 1/s; by default the sample's or the adapter's.", None
     )
@@ -97,10 +116,13 @@ class GenerateConfig:
         _choice("streams", self.streams, get_args(Stream))
         _choice("dtype", self.dtype, get_args(Dtype))
         _at_least("steps", self.steps, 1)
-        if self.sample is not None and self.root is None:
+        for name in ("fps", "seconds", "reference_downscale"):
+            if (value := getattr(self, name)) is not None and not value > 0:
+                raise ConfigError(f"{name.replace('_', '-')} must be above 0, not {value}")
+        if self.sample and self.root is None:
             raise ConfigError("--sample needs --root", "give the folder that holds the catalogs")
-        if self.sample is None and self.reference_video is None and self.reference_audio is None:
-            raise ConfigError("no reference", "give --sample, --reference-video or --reference-audio")
+        if not (self.sample or self.reference_video or self.reference_audio or self.reference_loudness):
+            raise ConfigError("no reference", "give --sample, or --reference-video, -audio or -loudness")
         if self.out.suffix.lower() != ".mp4":
             raise ConfigError(f"cannot write {self.out.name}", "--out must end in .mp4")
 

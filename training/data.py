@@ -61,13 +61,26 @@ class Example:
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """The samples of a pinned catalog ID and what they have in common."""
+    """The samples of a pinned catalog ID and what they have in common.
+
+    Attributes:
+        root: Where the catalog lies.
+        catalog: Its ID, pinned to a version.
+        manifest: Hash of the samples' IDs.
+        modality: The control.
+        streams: What is trained: video, audio or joint.
+        references: The streams that have a reference.
+        scale: s, where the reference is drawn at 1/s.
+        steps: What the catalog says the control needs.
+        examples: The samples.
+    """
 
     root: Root
     catalog: CatalogID
     manifest: str
     modality: str
     streams: str
+    references: tuple[str, ...]
     scale: int
     steps: int | None
     examples: Sequence[Example]
@@ -92,11 +105,11 @@ def load(
         catalog: Its ID; pinned to the newest version if it names none.
         path: The located backbone, whose weights identify the encodings.
         backbone: Its name, for the hint.
-        streams: auto, video, audio or joint. Auto is the catalog's `streams` column where it has one, else
-            the streams that have a reference.
+        streams: auto, video, audio or joint. Auto is what the rows' `streams` column says; where it is missing
+            or null, joint for who_is_talking and else the streams that have a reference.
 
     Raises:
-        TrainingError: No samples, media columns missing, mixed canvas scales, or encodings missing.
+        TrainingError: No samples, media columns missing, mixed canvas scales or streams, or encodings missing.
     """
     pinned = pin(root, str(catalog))
     present = table_of(root, pinned.name, version=pinned.version).schema.names
@@ -105,7 +118,7 @@ def load(
     if not rows:
         raise TrainingError(f"{pinned} selects no samples", "avcontrol catalog show lists what there is")
     if streams == "auto":
-        streams = rows[0].get("streams") or _streams_of(rows[0], pinned)
+        streams = _streams_of(rows, pinned)
     kinds = ("video", "audio") if streams == "joint" else (streams,)
     trained = _trained_columns(rows, kinds, streams)
 
@@ -128,6 +141,7 @@ def load(
         manifest=manifest_hash(row["sample_id"] for row in rows),
         modality=rows[0]["modality"] or pinned.name,
         streams=streams,
+        references=tuple(kind for kind in kinds if MEDIA[kind][1] in trained),
         scale=scales[0],
         steps=rows[0].get("steps"),
         examples=[_example(row, trained, found) for row in rows],
@@ -198,11 +212,25 @@ def _latents(root: Root, example: Example, column: str) -> torch.Tensor:
     return latents
 
 
-def _streams_of(row: Mapping[str, Any], catalog: CatalogID) -> str:
+def _streams_of(rows: Sequence[Mapping[str, Any]], catalog: CatalogID) -> str:
+    """What `auto` trains, by what every row says of itself."""
+    found = {row.get("streams") or _streams_of_row(row) for row in rows}
+    if "" in found:
+        raise TrainingError(f"{catalog} has samples without a pair of a target and its reference")
+    if len(found) > 1:
+        raise TrainingError(
+            f"{catalog} mixes samples for {' and '.join(sorted(found))}",
+            "give --streams, or select one kind, e.g. '…?reference_audio is null'",
+        )
+    return str(found.pop())
+
+
+def _streams_of_row(row: Mapping[str, Any]) -> str:
+    """For rows older than the `streams` column."""
+    if row["modality"] == "who_is_talking":  # its reference is video alone
+        return "joint"
     kinds = [kind for kind, (target, reference) in MEDIA.items() if row[target] and row[reference]]
-    if not kinds:
-        raise TrainingError(f"{catalog} has no column pair of a target and its reference")
-    return "joint" if len(kinds) == 2 else kinds[0]
+    return "joint" if len(kinds) == 2 else "".join(kinds)
 
 
 def _trained_columns(rows: Sequence[Mapping[str, Any]], kinds: Sequence[str], streams: str) -> dict[str, str]:

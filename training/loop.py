@@ -20,7 +20,7 @@ import torch
 from catalogs.errors import TrainingError
 from catalogs.ids import CatalogID
 from catalogs.root import Root, storage_errors
-from training import adapter, backbone, checkpoint, data
+from training import adapter, backbone, checkpoint, data, idle
 from training.config import DEFAULT_STEPS, TrainConfig, as_strings
 from training.noise import add_noise, sample_sigma, velocity
 from training.tokens import Streams, predict
@@ -78,7 +78,9 @@ def train(config: TrainConfig, report: Callable[[Progress], None] | None = None)
     run = _identity(config, dataset, path, str(dtype))
     metadata = _metadata(config, dataset, run)
 
-    transformer = backbone.component(path, "transformer", dtype).to(device)
+    transformer = backbone.component(path, "transformer", dtype)
+    idle.drop(transformer, dataset.streams)
+    transformer = transformer.to(device)
     parameters = adapter.add(
         transformer, streams=dataset.streams, rank=config.rank, alpha=config.alpha, seed=config.seed
     )
@@ -203,6 +205,7 @@ def _metadata(config: TrainConfig, dataset: data.Dataset, run: dict[str, Any]) -
         "manifest_sha256": dataset.manifest,
         "modality": dataset.modality,
         "streams": dataset.streams,
+        "references": ",".join(dataset.references),
         "base_model": config.backbone,
         "base_model_sha256": run["backbone"],
         "rank": str(config.rank),

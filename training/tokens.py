@@ -105,6 +105,15 @@ class Canvas:
         frames, height, width = self.grid
         return video_latents(tokens, frames, height, width)
 
+    def also(self, other: Canvas) -> Canvas:
+        """The same with the other's reference behind its own: two controls of one target."""
+        beside = other.positions[:, :, other.target.shape[1] :]
+        return replace(
+            self,
+            reference=torch.cat([self.reference, other.reference], dim=1),
+            positions=torch.cat([self.positions, beside], dim=2),
+        )
+
     def to(self, device: torch.device | str) -> Canvas:
         """The same on another device."""
         return replace(
@@ -180,9 +189,9 @@ def predict(
 ) -> Streams:
     """One forward pass: the velocity of the target's tokens.
 
-    diffusers' forward always runs both streams. A stream that is not used gets a single token of zeros and
-    the two are isolated from each other, so it changes nothing in the other and costs one token of work
-    (its weights still lie in memory; dropping them is the full-size trainer's business).
+    diffusers' forward always runs both streams. A stream that is not used gets a single placeholder token of
+    zeros and the two are isolated from each other, so it changes nothing in the other; `idle.drop` takes the
+    parts that would work on it out of the transformer.
 
     Args:
         transformer: `LTX2VideoTransformer3DModel`.

@@ -14,7 +14,6 @@ from pipelines.modality import Clip, Modality, Signal, Sound
 from renderers import levels
 from renderers.canvas import loudness
 
-
 _HEARD = 40.0  # dB
 
 

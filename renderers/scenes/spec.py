@@ -236,7 +236,9 @@ _SCENE: TypeAdapter[SceneSpec] = TypeAdapter(SceneSpec)
 
 def to_json(spec: SceneSpec) -> str:
     """Canonical JSON: sorted keys, no spaces; floats in their shortest exact form."""
-    return json.dumps(_SCENE.dump_python(spec, mode="json"), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return json.dumps(
+        _SCENE.dump_python(spec, mode="json"), sort_keys=True, separators=(",", ":"), allow_nan=False
+    )
 
 
 def from_json(text: str | bytes) -> SceneSpec:
@@ -248,7 +250,9 @@ def from_json(text: str | bytes) -> SceneSpec:
     try:
         return _SCENE.validate_json(text, extra="forbid")
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'scene'}: {e['msg']}" for e in error.errors()[:5])
+        wrong = "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'scene'}: {e['msg']}" for e in error.errors()[:5]
+        )
         raise ValueError(f"not a scene spec: {wrong}") from None
 
 

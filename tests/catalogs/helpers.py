@@ -37,13 +37,13 @@ def write_video(
         film.mux(stream.encode(None))
 
 
-def write_audio(path: Path, samples: int = SAMPLES_PER_CLIP, level: float = 0.5) -> None:
+def write_audio(path: Path, samples: int = SAMPLES_PER_CLIP, level: float = 0.5, rate: int = RATE) -> None:
     tone = (level * 32767 * np.sin(np.arange(samples) / 8)).astype(np.int16)
     with av.open(str(path), "w", format="flac") as sound:
-        stream = sound.add_stream("flac", rate=RATE, layout="stereo")
+        stream = sound.add_stream("flac", rate=rate, layout="stereo")
         stream.codec_context.format = "s16"
         frame = av.AudioFrame.from_ndarray(np.repeat(tone, 2).reshape(1, -1), format="s16", layout="stereo")
-        frame.sample_rate, frame.pts = RATE, 0
+        frame.sample_rate, frame.pts = rate, 0
         sound.mux(stream.encode(frame))
         sound.mux(stream.encode(None))
 
@@ -109,6 +109,13 @@ def make_row(root: Root, n: int, **given: Any) -> dict[str, Any]:
         "edge_density": 0.1,
     }
     return {**row, **given}
+
+
+def sound_only(root: Root, **given: Any) -> dict[str, Any]:
+    """A pair of two sounds, without pictures."""
+    quiet = store(root, write_audio, ".flac", level=0.1)
+    no_pictures = dict.fromkeys(("video", "reference_video", "frames", "width", "height", "caption"))
+    return make_row(root, 9, **{**no_pictures, "reference_audio": quiet, **given})
 
 
 def run_info(run_id: str = "run1", **config: Any) -> dict[str, str]:

@@ -70,6 +70,9 @@ def add_sample(
             file = root.scratch(".flac")
             media.write_audio(file, tone(220 * (index + 1) * (2 if "ref" in column else 1)), RATE)
         row[column] = root.put(file, "media")
+    if not any("video" in column for column in columns):
+        row |= dict.fromkeys(("width", "height", "frames", "fps_num", "fps_den", "reference_downscale"))
+        row |= {"sample_rate": RATE, "audio_samples": round(FRAMES / FPS * RATE), "streams": "audio"}
     return row
 
 

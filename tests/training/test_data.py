@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from catalogs.errors import TrainingError, UnusableClip
+from catalogs.ids import CatalogID
 from catalogs.query import manifest_hash, select
 from catalogs.root import Root
 from tests.training.helpers import add_sample, encode, make_catalog
@@ -56,6 +57,35 @@ def test_it_reads_what_the_encoder_wrote(root: Root, path: Path) -> None:
     assert batch.prompt.video.shape == (3, 128, 16)
     first = load_file(root.local(dataset.examples[0].latents["reference_video"]))["latents"]
     assert torch.equal(batch.canvases.video.reference[0], first.flatten(1).T)
+
+
+def test_streams_are_what_the_rows_say(root: Root, path: Path) -> None:
+    talking = data.load(root, "talking", path, backbone="test")
+    assert (talking.streams, talking.references) == ("joint", ("video",))
+    batch = read_batch(talking, talking.examples)
+    assert batch.canvases.video.reference.shape[1] == batch.canvases.video.target.shape[1] == 12
+    assert batch.canvases.audio.reference.shape[1] == 0 and batch.canvases.audio.target.shape[1] == 9
+    sound = data.load(root, "sound", path, backbone="test")
+    assert (sound.streams, sound.references) == ("audio", ("audio",))
+    assert sound.examples[0].fps == 0 and read_batch(sound, sound.examples).canvases.video is None
+
+
+def test_streams_of_rows_older_than_their_column() -> None:
+    catalog = CatalogID.parse("c")
+    blank = dict.fromkeys(("video", "reference_video", "audio", "reference_audio", "streams", "modality"))
+    with_sound = {**blank, "video": "v", "reference_video": "r", "audio": "a"}
+    for row, streams in (
+        (with_sound, "video"),  # the clip's own sound is no control
+        ({**with_sound, "modality": "who_is_talking"}, "joint"),
+        ({**with_sound, "streams": "joint"}, "joint"),
+        ({**blank, "audio": "a", "reference_audio": "r"}, "audio"),
+        ({**with_sound, "reference_audio": "r"}, "joint"),
+    ):
+        assert data._streams_of([row, row], catalog) == streams
+    with pytest.raises(TrainingError, match="mixes samples for joint and video"):
+        data._streams_of([with_sound, {**with_sound, "streams": "joint"}], catalog)
+    with pytest.raises(TrainingError, match="without a pair"):
+        data._streams_of([{**blank, "audio": "a"}], catalog)
 
 
 def test_streams_are_what_has_a_reference(root: Root, path: Path) -> None:

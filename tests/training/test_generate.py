@@ -10,7 +10,7 @@ from catalogs.errors import CatalogNotFound, ConfigError, InputError
 from catalogs.query import select
 from catalogs.root import Root
 from tests.training.helpers import RATE, add_sample, encode, make_catalog, moving_square, probe_streams, tone
-from training import media
+from training import adapter, media
 from training.config import GenerateConfig, TrainConfig
 from training.generate import generate
 from training.loop import train
@@ -18,7 +18,12 @@ from training.loop import train
 
 def make(root: Root, out: Path, **options) -> Path:
     base = {"root": root.uri, "sample": "canny", "steps": 3, "device": "cpu"}
-    return generate(GenerateConfig(**{"out": out, **base, **options}))
+    given = {"out": out, **base, **options}
+    for name in ("adapter", "sample", "reference_video", "reference_audio"):  # one or several
+        value = given.get(name) or ()
+        given[name] = tuple(value) if isinstance(value, list | tuple) else (value,)
+    given["adapter"] = tuple(map(str, given["adapter"]))
+    return generate(GenerateConfig(**given))
 
 
 def adapter_of(root: Root, folder: Path, catalog: str, streams: str = "auto") -> Path:
@@ -42,6 +47,11 @@ def canny(root: Root, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return adapter_of(root, tmp_path_factory.mktemp("canny"), "canny")
 
 
+@pytest.fixture(scope="module")
+def sound(root: Root, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return adapter_of(root, tmp_path_factory.mktemp("sound"), "sound")
+
+
 def frames(file: Path) -> np.ndarray:
     return media.read_video(file)[0].astype(int)
 
@@ -49,7 +59,7 @@ def frames(file: Path) -> np.ndarray:
 def test_a_clip_of_the_reference_s_size_beside_it(root: Root, canny: Path, tmp_path: Path) -> None:
     done = []
     config = GenerateConfig(
-        out=tmp_path / "a" / "clip.mp4", root=root.uri, sample="canny", adapter=canny, steps=3
+        out=tmp_path / "a" / "clip.mp4", root=root.uri, sample=("canny",), adapter=(str(canny),), steps=3
     )
     assert generate(config, done.append) == tmp_path / "a" / "clip.mp4"
     assert done == [1, 2, 3]
@@ -126,41 +136,123 @@ def test_a_half_size_reference(tmp_path: Path) -> None:
     assert frames(again).shape == (9, 128, 64, 3)
 
 
-def test_sound_alone_and_with_a_clip(root: Root, tmp_path: Path) -> None:
-    audio = adapter_of(root, tmp_path / "audio", "sound")
-    file = make(root, tmp_path / "a.mp4", sample="sound", adapter=audio)
+def test_sound_alone_and_with_a_clip(root: Root, sound: Path, tmp_path: Path) -> None:
+    file = make(root, tmp_path / "a.mp4", sample="sound", adapter=sound)
     assert file == tmp_path / "a.flac" and not (tmp_path / "a.mp4").exists()
     samples, rate = media.read_audio(file)
     assert samples.shape == (2, (9 * 4 - 3) * 240) and rate == 24_000  # 33 mel frames
     assert samples.std() > 1e-3
     assert Image.open(tmp_path / "a-side-by-side.png").size == (512, 256)
 
-    joint = adapter_of(root, tmp_path / "joint", "both")
-    clip = make(root, tmp_path / "b.mp4", sample="both", adapter=joint)
+    joint = adapter_of(root, tmp_path / "joint", "talking")  # its reference is video alone
+    clip = make(root, tmp_path / "b.mp4", sample="talking", adapter=joint)
     assert probe_streams(clip) == {"video": 1, "audio": 1}
     with av.open(str(clip)) as container:
         assert float(container.duration / av.time_base) == pytest.approx(9 / 24, abs=0.05)
 
     media.write_audio(tmp_path / "tone.flac", tone(330, seconds=1.0)[:1], RATE)  # mono, and another length
     longer = make(
-        root, tmp_path / "c.mp4", sample=None, reference_audio=tmp_path / "tone.flac", adapter=audio
+        root, tmp_path / "c.mp4", sample=None, reference_audio=tmp_path / "tone.flac", adapter=sound
     )
     assert media.read_audio(longer)[0].shape[1] == (25 * 4 - 3) * 240
 
 
-def test_what_does_not_go_together(root: Root, canny: Path, tmp_path: Path) -> None:
+def test_a_video_and_an_audio_adapter_in_one_clip(
+    root: Root, canny: Path, sound: Path, tmp_path: Path
+) -> None:
+    given = {"sample": ["canny", "sound"], "prompt": "x", "steps": 2}
+
+    def clip(*adapters: object, **more: object) -> tuple[np.ndarray, np.ndarray]:
+        file = make(root, tmp_path / "a.mp4", **{**given, "adapter": adapters, **more})
+        assert probe_streams(file) == {"video": 1, "audio": 1}
+        return frames(file), media.read_audio(file)[0]
+
+    def same(one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray]) -> bool:
+        return np.abs(one[0] - other[0]).max() <= 2 and np.abs(one[1] - other[1]).max() < 1e-4
+
+    both = clip(canny, sound)
+    assert both[0].shape == (9, 96, 64, 3)
+    alone = {"streams": "joint"}
+    assert not same(both, clip(canny, **alone)) and not same(both, clip(sound, **alone))
+    assert same(clip(canny, f"{sound}@0"), clip(canny, **alone))
+
+    # the same from files
+    row = {name: select(root, name, limit=1).to_pylist()[0] for name in ("canny", "sound")}
+    local = {
+        "sample": None,
+        "reference_video": root.local(row["canny"]["reference_video"]),
+        "reference_audio": root.local(row["sound"]["reference_audio"]),
+    }
+    assert same(clip(canny, sound, **local), both)
+
+
+def test_two_adapters_of_video_with_a_reference_each(root: Root, canny: Path, tmp_path: Path) -> None:
+    """One drawn at 1/1, one at 1/2; each reference lies at its own scale, and both matter."""
+    half = tmp_path / "half.safetensors"
+    tensors, header = adapter.read(canny)
+    adapter.write_safetensors(half, tensors, {**header, "reference_downscale_factor": "2"})
+    for seed in (0, 1):
+        media.write_video(tmp_path / f"{seed}.mp4", moving_square(seed, outline=True, height=128), 24)
+    first, second = tmp_path / "0.mp4", tmp_path / "1.mp4"
+    given = {"sample": None, "adapter": [canny, half], "prompt": "x", "steps": 2}
+    made = make(root, tmp_path / "a.mp4", reference_video=[first, second], **given)
+    assert frames(made).shape == (9, 128, 64, 3)
+    swapped = make(root, tmp_path / "b.mp4", reference_video=[second, first], **given)
+    assert np.abs(frames(made) - frames(swapped)).max() > 2
+    with pytest.raises(ConfigError, match=r"different canvas scales \(1/1, 1/2\)"):
+        make(root, tmp_path / "c.mp4", reference_video=first, **given)
+    with pytest.raises(ConfigError, match="3 references of video for 2 adapters"):
+        make(root, tmp_path / "c.mp4", reference_video=[first, second, first], **given)
+
+
+def test_the_sound_follows_a_loudness_curve(root: Root, sound: Path, canny: Path, tmp_path: Path) -> None:
+    (tmp_path / "rise.csv").write_text("seconds,dB\n0,-60\n0.5,-10\n")
+    (tmp_path / "fall.csv").write_text("0,-10\n0.5,-60\n")
+    given = {"sample": None, "adapter": sound, "prompt": "x", "steps": 2}
+    rise = make(root, tmp_path / "a.mp4", reference_loudness=tmp_path / "rise.csv", **given)
+    samples, _ = media.read_audio(rise)
+    assert rise.suffix == ".flac" and samples.shape[1] == (12 * 4 - 3) * 240  # half a second: 12 latents
+    fall = make(root, tmp_path / "b.mp4", reference_loudness=tmp_path / "fall.csv", **given)
+    assert np.abs(media.read_audio(fall)[0] - samples).max() > 5e-5  # random weights: quiet, but there
+    longer = make(root, tmp_path / "c.mp4", reference_loudness=tmp_path / "rise.csv", seconds=1.0, **given)
+    assert media.read_audio(longer)[0].shape[1] == (25 * 4 - 3) * 240
+
+    both = {**given, "sample": "canny", "adapter": [canny, sound]}
+    clip = make(root, tmp_path / "d.mp4", reference_loudness=tmp_path / "rise.csv", **both)
+    assert probe_streams(clip) == {"video": 1, "audio": 1}
+    with pytest.raises(ConfigError, match="--seconds is for sound alone"):
+        make(root, tmp_path / "e.mp4", reference_loudness=tmp_path / "rise.csv", seconds=1.0, **both)
+
+
+def test_what_does_not_go_together(root: Root, canny: Path, sound: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="video needs a clip size"):
         make(root, tmp_path / "a.mp4", sample="sound", adapter=canny)
+    media.write_audio(tmp_path / "tone.flac", tone(330), RATE)
+    for change, says in (
+        ({"adapter": sound}, "adapter.safetensors needs a reference audio"),
+        ({"adapter": [canny, sound]}, "adapter.safetensors needs a reference audio"),
+        (
+            {"adapter": canny, "sample": "sound", "resolution": "64x64x9"},
+            "adapter.safetensors needs a reference video",
+        ),
+        ({"adapter": sound, "streams": "video"}, "is an adapter of audio, not of video"),
+        ({"adapter": canny, "reference_audio": tmp_path / "tone.flac"}, "but video alone is made"),
+        ({"sample": ["canny", "canny"], "adapter": canny}, "2 references of video for 1 adapters"),
+    ):
+        with pytest.raises(ConfigError, match=says) as error:
+            make(root, tmp_path / "a.mp4", **change)
+        assert "\n" not in str(error.value)
     with pytest.raises(CatalogNotFound, match="no sample canny#ffffff00"):
         make(root, tmp_path / "a.mp4", sample="canny#ffffff00")
     with pytest.raises(ConfigError, match="is not a sample ID"):
         make(root, tmp_path / "a.mp4", sample="canny#' OR 1=1 --")
-    good = GenerateConfig(out=tmp_path / "a.mp4", reference_video=tmp_path / "r.mp4")
+    good = GenerateConfig(out=tmp_path / "a.mp4", reference_video=(tmp_path / "r.mp4",))
     for change, says in (
         ({"out": Path("a.avi")}, "must end in .mp4"),
-        ({"sample": "canny"}, "needs --root"),
-        ({"reference_video": None}, "no reference"),
+        ({"sample": ("canny",)}, "needs --root"),
+        ({"reference_video": ()}, "no reference"),
         ({"steps": 0}, "steps must be at least 1"),
+        ({"seconds": 0.0}, "seconds must be above 0"),
     ):
         with pytest.raises(ConfigError, match=says):
             dataclasses.replace(good, **change)

@@ -150,14 +150,25 @@ def test_it_learns_one_sample(root: Root, tmp_path: Path, path: Path) -> None:
     assert loss(after) < 0.7 * loss(fresh(path))
 
 
-@pytest.mark.parametrize(("catalog", "streams"), [("sound", "audio"), ("both", "joint")])
+@pytest.mark.parametrize(("catalog", "streams"), [("sound", "audio"), ("talking", "joint")])
 def test_audio_and_joint_runs_train_their_streams(
-    root: Root, tmp_path: Path, catalog: str, streams: str
+    root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, catalog: str, streams: str
 ) -> None:
+    real, video_weights = loop.batch_loss, []
+
+    def watched(transformer, *rest):
+        named = transformer.transformer_blocks.named_parameters()
+        video_weights.append(sum(".attn1." in name for name, _ in named))
+        return real(transformer, *rest)
+
+    monkeypatch.setattr(loop, "batch_loss", watched)
     file, losses = run(root, tmp_path, catalog=catalog, steps=2, validate_every=2, validate_steps=2)
     assert len(losses) == 2
     tensors, header = adapter.read(file)
     assert header["streams"] == streams
+    assert all(bool(count) == (streams == "joint") for count in video_weights)
+    assert header["references"] == ("video" if streams == "joint" else "audio")
+    assert streams == "joint" or all(".audio_" in key for key in tensors)
     moved = {key.split(".")[3] for key, value in tensors.items() if "lora_B" in key and value.abs().max() > 0}
     assert {"audio_attn1", "audio_attn2", "audio_ff"} <= moved
     assert ("attn1" in moved) == ("audio_to_video_attn" in moved) == (streams == "joint")

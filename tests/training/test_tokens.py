@@ -66,6 +66,22 @@ def test_canvas_order_timesteps_and_positions() -> None:
     assert torch.equal(canvas.latents(canvas.target), target)
 
 
+def test_two_references_on_one_canvas() -> None:
+    target, first, second = (
+        random(1, 16, 2, 4, 4),
+        random(1, 16, 2, 4, 4, seed=1),
+        random(1, 16, 2, 2, 2, seed=2),
+    )
+    one = video_canvas(target, first, fps=24.0)
+    small = video_canvas(target, second, fps=24.0, scale=2)
+    both = video_canvas(target, None, fps=24.0).also(one).also(small)
+    assert torch.equal(both.tokens(both.target)[:, :64], one.tokens(one.target))
+    assert torch.equal(both.reference[:, 32:], tokens.video_tokens(second))
+    assert torch.equal(both.positions[:, :, :64], one.positions)
+    assert torch.equal(both.positions[:, :, 64:], small.positions[:, :, 32:])
+    assert both.timesteps(torch.tensor([0.5])).shape == (1, 32 + 32 + 8)
+
+
 def test_reference_gets_no_loss_and_still_matters(transformer) -> None:
     target, reference = random(1, 16, 2, 2, 2), random(1, 16, 2, 2, 2, seed=1)
     sigma = torch.tensor([0.7])
