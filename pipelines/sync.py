@@ -14,6 +14,7 @@ Sound = NDArray[np.floating[Any]]
 
 LIMIT_MS = 20.0
 """A sample whose sounds are further apart than this is rejected: about where people notice."""
+_ENOUGH = 12_000  # samples a second
 _REACH = 0.25  # seconds that are searched on either side
 
 
@@ -21,14 +22,16 @@ def waveform_offset_ms(a: Sound, b: Sound, rate: int) -> float:
     """How much later ``b`` [n, c] is than ``a``, by their waveforms; for the same sound through a room or a channel.
 
     The peak of the cross-correlation whitened by its magnitude (GCC-PHAT; Knapp and Carter 1976), which the first
-    arrival wins over reverberation.
+    arrival wins over reverberation; at 12 kHz, where a tenth of a millisecond is still told.
     """
-    size = fft.next_fast_len(2 * max(len(a), len(b)), real=True)
-    spectra = [fft.rfft(sound.mean(axis=1), size) for sound in (a, b)]
+    step = max(1, rate // _ENOUGH)
+    low = [sound[: len(sound) // step * step].mean(axis=1).reshape(-1, step).mean(axis=1) for sound in (a, b)]
+    size = fft.next_fast_len(2 * max(map(len, low)), real=True)
+    spectra = [fft.rfft(sound, size) for sound in low]
     cross = np.conj(spectra[0]) * spectra[1]
     power = np.abs(cross)
     cross = cross / (power + 1e-3 * power.mean() + 1e-12)
-    return _lag(fft.irfft(cross, size), rate)
+    return _lag(fft.irfft(cross, size), round(rate / step))
 
 
 def envelope_offset_ms(a: Sound, b: Sound, rate: int) -> float:

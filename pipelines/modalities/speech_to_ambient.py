@@ -108,7 +108,8 @@ def columns(clip: Clip, signal: Signal, params: Params) -> dict[str, Any]:
     reference, target = clip.sounds
     if said := levels.problem(target, rate):
         raise UnusableClip(*said)
-    offset = sync.check(sync.waveform_offset_ms(reference, target, rate))
+    offsets = [sync.waveform_offset_ms(clip.audio, sound, rate) for sound in (reference, target)]
+    offset = sync.check(max(offsets, key=abs))
     understood = _intelligibility(reference, target, rate)
     wanted = params.intelligibility * tier(place)
     if understood < wanted:
