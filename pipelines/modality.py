@@ -37,6 +37,7 @@ from numpy.typing import NDArray
 
 from catalogs.errors import ConfigError
 from catalogs.root import Root
+from pipelines.estimators.card import Card
 from pipelines.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -109,6 +110,9 @@ class Modality:
             a video reference for a target whose sound is learned too, and must be there.
         sounds: Reference and target of a modality of sound alone; None for others.
         caption: Makes the prompt; None takes the source's.
+        estimator_of: Which estimator the options choose, where they do; then ``estimator``, ``estimator_license`` and
+            ``commercial_ok`` of a sample are its card's.
+        weights_of: Hash of the weights that the options choose, where they do.
         prepare: Run once before a build: puts what options name (a folder, a model) into the root.
         schema: The modality's own columns.
     """
@@ -133,6 +137,8 @@ class Modality:
     media: Literal["video", "audio", "joint"] = "video"
     sounds: Callable[[Clip, Signal, Any], tuple[Sound, Sound]] | None = None
     caption: Callable[[Clip, Signal, Any], str] | None = None
+    estimator_of: Callable[[Any], Card] | None = None
+    weights_of: Callable[[Any], str] | None = None
     prepare: Callable[[Root, Any], Any] | None = None
     schema: pa.Schema = dataclasses.field(default_factory=lambda: pa.schema([]))
 

@@ -72,12 +72,16 @@ class Recipe:
         estimator: str | None = None,
     ) -> Recipe:
         """The recipe of a modality with given options; ``estimator`` where it is not the modality's own."""
+        weights = modality.weights
+        if estimator is None and modality.estimator_of is not None:
+            estimator = modality.estimator_of(params).name
+            weights = modality.weights_of(params) if modality.weights_of is not None else weights
         return cls(
             modality=modality.name,
             params=canonical(dataclasses.asdict(params)),
             timeline=timeline.canonical(),
             estimator=modality.estimator if estimator is None else estimator,
-            weights=modality.weights,
+            weights=weights,
             code_version=f"{STAGES_VERSION}.{modality.version}",
             seed=seed,
             selection=canonical(dataclasses.asdict(selection or Selection())),

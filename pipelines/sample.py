@@ -56,13 +56,14 @@ def sample_row(
     params = modality.params(**json.loads(recipe.params))
     rng = child_rng(recipe.seed, unit["sha256"], *span, modality.name)
     clip_key = {"sha256": unit["sha256"], "span": span, "timeline": recipe.timeline, "code": STAGES_VERSION}
+    labelled = {"turns": digest(text=clip.turns)} if clip.turns else {}  # who speaks when, as the source says
     made_by = {
         "estimator": recipe.estimator,
         "weights": recipe.weights,
         "code": recipe.code_version,
         "seed": recipe.seed,
     }
-    signal_key = digest(kind="signal", clip=clip_key, params=signal_params(params), **made_by)
+    signal_key = digest(kind="signal", clip=clip_key, params=signal_params(params), **made_by, **labelled)
     figures = _figures(clip, recipe)
     measure = modality.signal if clip.view is None else modality.exact
     assert measure is not None
@@ -79,6 +80,7 @@ def sample_row(
         params=recipe.params,
         caption=caption,
         **made_by,
+        **labelled,
     )
     made = _Keys(signal=signal_key, params=recipe.params, clip=clip_key)
     files = (
@@ -86,6 +88,10 @@ def sample_row(
         if clip.sounds
         else _pictures(root, modality, clip, signal, params, made, stored_clip)
     )
+    licence, commercial_ok = modality.estimator_license, modality.commercial_ok
+    if modality.estimator_of is not None and clip.view is None:
+        card = modality.estimator_of(params)
+        licence, commercial_ok = card.license, card.commercial_ok
     heard = files.get("audio") is not None
     return {
         "sample_id": sample_id,
@@ -107,8 +113,8 @@ def sample_row(
         "span_end": span[1],
         "estimator": recipe.estimator,
         "estimator_weights": recipe.weights,
-        "estimator_license": modality.estimator_license,
-        "commercial_ok": modality.commercial_ok,
+        "estimator_license": licence,
+        "commercial_ok": commercial_ok,
         "source_license": source["license"],
         "source_attribution": source["attribution"],
         "made_with": made_with(),

@@ -24,6 +24,7 @@ from pipelines import modality as modalities
 from pipelines.modality import Clip, Modality, load, make_params, signal_params
 from pipelines.timeline import Timeline
 from pipelines.views import View
+from tests.pipelines.portrait import lips, talking
 from tests.pipelines.rendered import scenes_catalog
 from tests.pipelines.speech import spoken
 
@@ -73,8 +74,8 @@ def modality(way: str) -> Modality:
 @pytest.fixture(scope="module")
 def clip(way: str, modality: Modality, request: pytest.FixtureRequest) -> Clip:
     """What the modality is made of: a clip of a source, or the first pair of takes that it chooses."""
-    if modality.media == "audio":
-        return request.getfixturevalue("of_a_voice")
+    if modality.media != "video":
+        return request.getfixturevalue("of_a_voice" if modality.media == "audio" else "of_a_talker")
     if way.endswith("sources"):
         return request.getfixturevalue("of_a_source")
     other, view = modality.takes(request.getfixturevalue("views"), modality.params())[0]
@@ -91,6 +92,15 @@ def of_a_voice(root: Root) -> Clip:
     """Two seconds of speech, and no pictures."""
     line = dataclasses.replace(LINE, frames=49)
     return Clip(frames=(), audio=spoken(2.1, 48_000)[: line.audio_samples], timeline=line, local=root.local)
+
+
+@pytest.fixture(scope="module")
+def of_a_talker() -> Clip:
+    """Somebody who is seen and heard."""
+    line = Timeline(width=192, height=224, frames=49, fps=Fraction(24))
+    sound = spoken(2.1, 48_000)[: line.audio_samples]
+    frames = talking(0.02 + lips(sound, 48_000, 24, line.frames), line.width, line.height)
+    return Clip(frames=frames, audio=sound, timeline=line)
 
 
 @pytest.fixture(scope="module")
@@ -184,8 +194,8 @@ def test_its_canvas_fits_and_can_be_redrawn_from_the_file(
             np.testing.assert_array_equal(one, two)
         return
     drawn = modality.canvas(clip, signal, params)
-    size = LINE.height // modality.downscale, LINE.width // modality.downscale, 3
-    assert len(drawn) == LINE.frames
+    size = clip.timeline.height // modality.downscale, clip.timeline.width // modality.downscale, 3
+    assert len(drawn) == clip.timeline.frames
     assert all(picture.shape == size and picture.dtype == np.uint8 for picture in drawn)
     again = modality.canvas(clip, _kept(signal), params)
     assert all((one == two).all() for one, two in zip(drawn, again, strict=True))
@@ -205,9 +215,10 @@ def test_its_canvas_shows_something_and_is_gray_if_it_says_so(
 def test_its_target_is_a_clip(modality: Modality, clip: Clip, params: Any) -> None:
     target = modality.target(clip, _signal(modality, clip, params), params)
     if target is not None:
-        assert len(target) == LINE.frames
+        assert len(target) == clip.timeline.frames
         assert all(
-            picture.shape == (LINE.height, LINE.width, 3) and picture.dtype == np.uint8 for picture in target
+            picture.shape == (clip.timeline.height, clip.timeline.width, 3) and picture.dtype == np.uint8
+            for picture in target
         )
 
 
@@ -252,6 +263,7 @@ BAD = {
     "pose": [{"min_joints": 18.0}, {"threshold": 1.1}],
     "tracks": [{"count": 0}, {"min_seen": 0.0}, {"min_motion": -1.0}],
     "blender_preview": [{"min_joints": -1.0}, {"threshold": 2.0}],
+    "who_is_talking": [{"min_speech": 2.0}, {"min_margin": -1.0}],
     "audio_intensity": [{"max_smoothing": 0}, {"min_range": -1.0}],
     "speech_to_ambient": [{"environment": "moon"}, {"min_speech": 1.1}, {"intelligibility": 9.0}],
     "detailing": [

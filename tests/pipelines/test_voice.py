@@ -18,7 +18,7 @@ needs_silero = pytest.mark.skipif(
 RATE = 16_000
 
 
-def between_silence(seconds: float, rate: int = RATE, seed: int = 0) -> np.ndarray:
+def between_silence(seconds: float, rate: int = RATE, seed: int = 7) -> np.ndarray:
     """One second of quiet noise, speech, one second of quiet noise; [n, 2]."""
     rng = np.random.default_rng(seed)
     sound = np.concatenate([np.zeros((rate, 2)), spoken(seconds, rate, seed), np.zeros((rate, 2))])
@@ -30,7 +30,7 @@ def between_silence(seconds: float, rate: int = RATE, seed: int = 0) -> np.ndarr
 def test_speech_is_found_where_it_is_at_any_rate(rate: int) -> None:
     sound = resample_poly(between_silence(3.0), rate, RATE, axis=0) if rate != RATE else between_silence(3.0)
     found = voice.speech(sound, rate)
-    assert found[0, 0] == pytest.approx(1.0, abs=0.45) and found[-1, 1] == pytest.approx(4.0, abs=0.45)
+    assert found[0, 0] == pytest.approx(1.0, abs=0.2) and found[-1, 1] == pytest.approx(4.0, abs=0.2)
     assert (found[:, 0] < found[:, 1]).all() and (np.diff(found.ravel()) > 0).all()
     assert voice.speech_fraction(sound, rate) == pytest.approx(
         np.diff(found, axis=1).sum() * rate / len(sound)
@@ -66,7 +66,7 @@ def test_it_remembers_nothing_and_leaves_torch_alone() -> None:
     import torch
 
     threads = torch.get_num_threads()
-    one, other = between_silence(2.0), between_silence(2.0, seed=1)
+    one, other = between_silence(2.0), between_silence(2.0, seed=2)
     first = voice.probabilities(one, RATE)
     voice.probabilities(other, RATE)
     np.testing.assert_array_equal(voice.probabilities(one, RATE), first)
@@ -91,7 +91,7 @@ def test_it_says_what_silero_says(monkeypatch: pytest.MonkeyPatch) -> None:
     from silero_vad import get_speech_timestamps
 
     torch.set_num_threads(threads)  # its import sets one
-    sound = between_silence(4.0, seed=3)
+    sound = between_silence(4.0, seed=2)
     theirs = get_speech_timestamps(
         torch.from_numpy(sound.mean(axis=1)), voice._network(), return_seconds=True, time_resolution=3
     )
