@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import click
 import pyarrow as pa
@@ -25,6 +25,9 @@ VERSION = 1
 """Raise it when the same recipe gives other pictures or signals."""
 
 NAME = "multicam"
+
+_SCENE_S = 3600.0
+"""Seconds that a scene of many takes may well need before the watchdog speaks up."""
 
 _PATIENCE = 3
 """Blender gives a sign of life with every frame; it is given up, and tried again, before the worker around it is."""
@@ -117,6 +120,7 @@ def build_scenes(config: BuildConfig) -> Report | None:
     ]
     name = config.catalog or "scenes"
     resources = config.resources()
+    resources = replace(resources, stall_s=max(resources.stall_s, _SCENE_S))
 
     # 3. Render what the ledger does not have, and 4. commit it.
     scene = {

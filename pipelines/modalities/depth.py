@@ -1,4 +1,8 @@
-"""Depth: the reference is depth in grey, near is bright, normalised over the clip; the target is the clip."""
+"""Depth: the reference is depth in grey, near is bright, normalised over the clip; the target is the clip.
+
+Of rendered scenes the signal is depth in metres (``depth``). Of real clips it is an estimator's inverse depth without a
+unit (``inverse``, ``ends``). Both are drawn alike: linear in inverse depth, from the clip's far to its near percentile.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from catalogs.errors import UnusableClip
+from catalogs.errors import ConfigError, UnusableClip
+from pipelines.estimators import depth as estimators
+from pipelines.estimators.card import Card
+from pipelines.estimators.depth_steady import flicker, follow
 from pipelines.modality import Clip, Frames, Modality, Signal
 from renderers.canvas.depth import decode_log, encode_log, gray
+
+_TOP = 65535
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,52 +29,107 @@ class Params:
 
     Attributes:
         min_covered: Clips with depth on less than this share of their pixels are rejected.
+        estimator: Measures the depth of real clips; see ``avcontrol estimators``.
+        weights: Folder or hub name of its weights; "" for its own.
+        checkout: Folder of its git repository, where it runs from one.
     """
 
     min_covered: float = 0.1
+    estimator: str = estimators.ESTIMATORS[0].name
+    weights: str = ""
+    checkout: str = ""
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_covered <= 1:
             raise ValueError("min_covered must lie in [0, 1]")
+        try:
+            estimators.card_of(self.estimator)
+        except ConfigError as error:
+            raise ValueError(f"estimator: {error}") from None
+
+
+def estimator_of(params: Params) -> Card:
+    """What measures real clips."""
+    return estimators.card_of(params.estimator)
+
+
+def weights_of(params: Params) -> str:
+    """Hash of its weights."""
+    return estimators.weights_hash(params.estimator, weights=params.weights, checkout=params.checkout)
+
+
+def signal(clip: Clip, params: Params, rng: np.random.Generator) -> Signal:
+    """Relative inverse depth [F, H, W] as 16-bit codes from 0 at the first to 65535 at the second of its ends."""
+    estimate = estimators.load(params.estimator, weights=params.weights, checkout=params.checkout)
+    found = estimate(clip.frames)
+    low, high = found.inverse.min(), found.inverse.max()
+    codes = np.rint((found.inverse - low) * np.float32(_TOP / (high - low))).astype(np.uint16)
+    return {"inverse": codes, "ends": np.array([low, high], np.float32), "flicker": _number(found.flicker)}
 
 
 def exact(clip: Clip, params: Params, rng: np.random.Generator) -> Signal:
     """Planar depth in metres as 16-bit logarithms [F, H, W]."""
     assert clip.view is not None
-    return {"depth": encode_log(clip.view.depth)}
+    codes = encode_log(clip.view.depth)
+    metres = decode_log(codes)
+    inverse = np.where(np.isfinite(metres), 1 / metres, np.nan)
+    return {"depth": codes, "flicker": _number(flicker(inverse, follow(clip.frames)))}
 
 
 def canvas(clip: Clip, signal: Signal, params: Params) -> Frames:
     """Grey, near is bright, what has no depth is black."""
+    if "inverse" in signal:
+        return gray(signal["inverse"], inverse=True)
     return gray(decode_log(signal["depth"]))
 
 
 def columns(clip: Clip, signal: Signal, params: Params) -> dict[str, Any]:
-    """Share of the pixels that have a depth, and the nearest and farthest of it."""
-    depth = decode_log(signal["depth"])
-    known = np.isfinite(depth)
-    if known.mean() < params.min_covered:
-        raise UnusableClip("no_depth", f"only {known.mean():.0%} of the pixels have a depth")
+    """What the depth is of, the share of the pixels that have one, its ends in metres where known, and its flicker."""
+    near = far = None
+    covered = 1.0
+    if "depth" in signal:
+        depth = decode_log(signal["depth"])
+        known = np.isfinite(depth)
+        covered = float(known.mean())
+        if covered < params.min_covered:
+            raise UnusableClip("no_depth", f"only {covered:.0%} of the pixels have a depth")
+        near, far = float(depth[known].min()), float(depth[known].max())
+    changes = float(signal["flicker"])
     return {
-        "depth_covered": float(known.mean()),
-        "depth_near_m": float(depth[known].min()),
-        "depth_far_m": float(depth[known].max()),
+        "depth_unit": "m" if "depth" in signal else "relative",
+        "depth_covered": covered,
+        "depth_near_m": near,
+        "depth_far_m": far,
+        "depth_flicker": changes if np.isfinite(changes) else None,
     }
+
+
+def _number(value: float | None) -> NDArray[np.float32]:
+    return np.array(np.nan if value is None else value, np.float32)
 
 
 MODALITY = Modality(
     name="depth",
     summary="depth in grey, near is bright -> the clip",
     params=Params,
-    signal=None,
+    signal=signal,
     exact=exact,
     canvas=canvas,
     columns=columns,
     estimator="exact",
     estimator_license="Apache-2.0",
+    estimator_of=estimator_of,
+    weights_of=weights_of,
+    version=2,
     steps=3000,
     gray=True,
     schema=pa.schema(
-        [("depth_covered", pa.float64()), ("depth_near_m", pa.float64()), ("depth_far_m", pa.float64())]
+        [
+            ("depth_unit", pa.string()),
+            ("depth_covered", pa.float64()),
+            ("depth_near_m", pa.float64()),
+            ("depth_far_m", pa.float64()),
+            ("depth_flicker", pa.float64()),
+        ]
     ),
 )
