@@ -197,7 +197,9 @@ def test_what_else_must_be_seen() -> None:
     ids, depth, points = pictures()
     assert look(ids, depth, points, also=[1]) == "fine"
     assert look(ids, depth, points, also=[1, 7]).startswith("unseen: body 7")
-    ids[3, 30:34, 2:6] = 7  # in one picture
+    ids[3, 30:34, 2:6] = 7  # a glimpse in one picture
+    assert look(ids, depth, points, also=[1, 7]).startswith("unseen: body 7")
+    ids[:, 30:34, 2:6] = 7
     assert look(ids, depth, points, also=[1, 7]) == "fine"
 
 
