@@ -1,4 +1,4 @@
-"""The front door: ``avcontrol build | scene | encode | catalog | train | generate``.
+"""The front door: ``avcontrol build | scene | estimators | encode | catalog | train | generate``.
 
 Commands are imported when they are called, so ``avcontrol --help`` and shell completion stay quick.
 """
@@ -17,6 +17,7 @@ from catalogs.console import run
 _COMMANDS = {
     "build": ("pipelines.cli", "Build a catalog of a modality from sources."),
     "scene": ("pipelines.scene_cli", "Draw and show synthetic multi-camera scenes."),
+    "estimators": ("pipelines.estimators_cli", "List what measures depth and tracks, and what each needs."),
     "encode": ("pipelines.cli", "Encode a catalog's media and captions for a backbone."),
     "catalog": ("catalogs.cli", "List, show, query, preview and check catalogs."),
     "train": ("training.cli", "Train an adapter from a catalog ID."),

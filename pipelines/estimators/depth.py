@@ -1,0 +1,268 @@
+"""Depth of a clip from its pictures alone: Depth Anything 2 and 3, and Video Depth Anything.
+
+No package ships their weights, and none are fetched from here: where weights, a checkout or a package are missing, the
+error says the command that gets them, at once and without asking the network. Nothing stands in for them: without an
+estimator there is no depth of a real clip.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import importlib.util
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catalogs.errors import ConfigError, EstimatorUnavailable, UnusableClip
+from pipelines.estimators.card import Card
+from pipelines.estimators.depth_steady import flicker, follow, steady
+
+Frames = Sequence[NDArray[np.uint8]]
+
+_VIDEO = Card(
+    name="video-depth-anything-small",
+    family="depth",
+    summary="inverse depth of a clip, relative to an unknown scale and shift, steady over time",
+    license="Apache-2.0",
+    packages=("torch",),
+    weights="depth-anything/Video-Depth-Anything-Small",
+    checkout="https://github.com/DepthAnything/Video-Depth-Anything",
+)
+_V2 = Card(
+    name="depth-anything-v2-small",
+    family="depth",
+    summary="inverse depth of each frame, relative to an unknown scale and shift, made steady by optical flow",
+    license="Apache-2.0",
+    packages=("torch", "transformers"),
+    weights="depth-anything/Depth-Anything-V2-Small-hf",
+)
+_V3 = Card(
+    name="depth-anything-3-small",
+    family="depth",
+    summary="inverse depth of a clip, relative to an unknown scale, of all frames together",
+    license="Apache-2.0",
+    packages=("torch",),
+    weights="depth-anything/DA3-SMALL",
+    checkout="https://github.com/ByteDance-Seed/Depth-Anything-3",
+)
+
+
+def _sibling(card: Card, size: str, weights: str, commercial_ok: bool) -> Card:
+    name = f"{card.name.rpartition('-')[0]}-{size}"
+    licence = "Apache-2.0" if commercial_ok else "CC-BY-NC-4.0"
+    return replace(card, name=name, weights=weights, license=licence, commercial_ok=commercial_ok)
+
+
+ESTIMATORS: tuple[Card, ...] = (
+    _V2,
+    _sibling(_V2, "base", "depth-anything/Depth-Anything-V2-Base-hf", False),
+    _sibling(_V2, "large", "depth-anything/Depth-Anything-V2-Large-hf", False),
+    _VIDEO,
+    _V3,
+    _sibling(_V3, "base", "depth-anything/DA3-BASE", True),
+)
+"""The first is the default."""
+
+_CHANNELS = {384: "small", 768: "base", 1024: "large"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Depth:
+    """Depth of F frames.
+
+    Attributes:
+        inverse: Inverse planar depth, bigger is nearer, [F, H, W] float32, finite.
+        unknown: What it lacks to be 1 / metres; one number each for the whole clip.
+        confidence: As the network gives it, bigger is surer, [F, H, W] float32; None where it gives none.
+        flicker: See :func:`pipelines.estimators.depth_steady.flicker`; None where nothing can be followed.
+    """
+
+    inverse: NDArray[np.float32]
+    unknown: Literal["scale", "scale and shift"]
+    confidence: NDArray[np.float32] | None
+    flicker: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimator:
+    """A loaded estimator.
+
+    Attributes:
+        card: What it is.
+        weights: Hash of its weights.
+        network: Frames to inverse depth [F, H, W] and confidence.
+    """
+
+    card: Card
+    weights: str
+    network: Callable[[Frames], tuple[NDArray[np.float32], NDArray[np.float32] | None]]
+
+    def __call__(self, frames: Frames) -> Depth:
+        """Depth of a clip.
+
+        Args:
+            frames: RGB [H, W, 3], one shot, all of one size.
+
+        Raises:
+            UnusableClip: The network gives NaN, the same depth everywhere, or does not fit into memory.
+            WorkerError: Its process died.
+        """
+        return finish(self.card, frames, *self.network(frames))
+
+
+def finish(
+    card: Card, frames: Frames, inverse: NDArray[np.float32], confidence: NDArray[np.float32] | None
+) -> Depth:
+    """What follows a network, and needs no GPU: refuse, make steady, measure flicker.
+
+    Args:
+        card: Whose network.
+        frames: RGB [H, W, 3].
+        inverse: What it gave of them, [F, H, W].
+        confidence: The same.
+
+    Raises:
+        UnusableClip: NaN, or the same depth everywhere.
+    """
+    ends = np.stack([inverse.min(axis=(1, 2)), inverse.max(axis=(1, 2))])  # NaN if any pixel of the frame is
+    broken = ~np.isfinite(ends).all(axis=0)
+    if broken.any():
+        raise UnusableClip(
+            "not_finite", f"{card.name} gives no finite depth in {broken.sum()} of {len(frames)} frames"
+        )
+    if np.ptp(ends) <= 1e-6 * np.abs(ends).max():
+        raise UnusableClip("flat_depth", f"{card.name} sees the same depth everywhere")
+    motion = follow(frames)
+    if not card.checkout:  # the others look at all frames together
+        inverse = steady(inverse, motion)
+    return Depth(
+        inverse=inverse,
+        unknown="scale" if card.checkout == _V3.checkout else "scale and shift",
+        confidence=confidence,
+        flicker=flicker(inverse, motion),
+    )
+
+
+def card_of(name: str) -> Card:
+    """The card called ``name``.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    for card in ESTIMATORS:
+        if card.name == name:
+            return card
+    raise ConfigError(f"no depth estimator {name!r}", f"There are: {', '.join(c.name for c in ESTIMATORS)}.")
+
+
+@cache
+def load(name: str, *, weights: str = "", checkout: str = "", device: str = "auto") -> Estimator:
+    """Load an estimator once per process.
+
+    Args:
+        name: Of one of :data:`ESTIMATORS`.
+        weights: Folder of the weights or hub name of a snapshot in the local cache; "" for the card's.
+        checkout: Folder of the card's git repository. Its own ``.venv``, where it has one, runs it.
+        device: See :class:`pipelines.estimators.depth_anything.DepthAnything`.
+
+    Raises:
+        ConfigError: No such estimator, or the weights are another one's.
+        EstimatorUnavailable: Weights, checkout or a package are missing here; the hint says how to get them.
+    """
+    card = card_of(name)
+    hashed = weights_hash(name, weights=weights, checkout=checkout)
+    path = _located(card, weights)
+    if not card.checkout:
+        from pipelines.estimators.depth_anything import DepthAnything
+
+        return Estimator(card=card, weights=hashed, network=DepthAnything(path, device))
+    from pipelines.estimators.depth_foreign import Foreign
+
+    return Estimator(card=card, weights=hashed, network=Foreign(card, checkout, path, device))
+
+
+atexit.register(load.cache_clear)  # so that processes end before the interpreter does
+
+
+@cache
+def weights_hash(name: str, *, weights: str = "", checkout: str = "") -> str:
+    """What identifies the weights that :func:`load` would take: sha256 over their files; nothing is loaded.
+
+    Raises:
+        ConfigError: No such estimator, or the weights are another one's.
+        EstimatorUnavailable: As :func:`load` raises it for what is missing.
+    """
+    card = card_of(name)
+    if card.checkout and not (checkout and Path(checkout).expanduser().is_dir()):
+        installed = card.checkout == _V3.checkout and importlib.util.find_spec("depth_anything_3") is not None
+        if checkout or not installed:
+            where = f"{checkout} is no folder" if checkout else "none is given"
+            folder = card.checkout.rpartition("/")[2]
+            raise EstimatorUnavailable(
+                f"{name} runs from a checkout, and {where}",
+                f"Get it with `git clone {card.checkout}`, and say checkout={folder}.",
+            )
+    path = _located(card, weights)
+    _check_size(card, path)
+    digest = hashlib.sha256()
+    for file in _files(card):
+        with open(path / file, "rb") as handle:
+            digest.update(f"{file}\0{hashlib.file_digest(handle, 'sha256').hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def _files(card: Card) -> tuple[str, ...]:
+    if card.name == _VIDEO.name:
+        return ("video_depth_anything_vits.pth",)
+    return ("config.json", "model.safetensors")
+
+
+def _check_size(card: Card, path: Path) -> None:
+    """Refuse weights of another published size, whose licence is another."""
+    if card.name == _VIDEO.name:
+        return
+    config = json.loads((path / "config.json").read_text())
+    channels = config.get("backbone_config", {}).get("hidden_size")
+    found = _CHANNELS.get(channels, str(config.get("model_name", "")).rpartition("-")[2])
+    family, _, size = card.name.rpartition("-")
+    if found in ("small", "base", "large", "giant") and found != size:
+        raise ConfigError(
+            f"{card.name} was asked for, and the weights in {path} are of size {found}",
+            f"Say estimator={family}-{found} if it is listed: its licence is another.",
+        )
+
+
+def _located(card: Card, weights: str) -> Path:
+    """The folder with the weights' files, given or in the hub's cache; looked up without the network."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    name = weights or card.weights
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        try:
+            cached = [try_to_load_from_cache(name, file) for file in _files(card)]
+        except HFValidationError:
+            raise EstimatorUnavailable(
+                f"{name} is no folder with weights", f"Get them with `hf download {card.weights}`."
+            ) from None
+        if all(isinstance(file, str) for file in cached):
+            return Path(str(cached[0])).parent
+        raise EstimatorUnavailable(
+            f"the weights of {card.name} are not here ({name} is no folder and not in the hub's cache)",
+            f"Get them with `hf download {name} {' '.join(_files(card))}`.",
+        )
+    missing = [file for file in _files(card) if not (folder / file).is_file()]
+    if missing:
+        raise EstimatorUnavailable(
+            f"{folder} has no {missing[0]}",
+            f"Get it with `hf download {card.weights} {' '.join(_files(card))} --local-dir {folder}`.",
+        )
+    return folder

@@ -1,0 +1,113 @@
+"""A model of its own process: the loop that its worker program runs, and what the other end says to it.
+
+A worker program loads its model, then calls :func:`serve`. It needs no more than numpy and what the model needs, so it
+may run in an environment of its own: ``.venv`` inside the checkout, where there is one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catalogs.errors import EstimatorUnavailable, UnusableClip, WorkerCrashed, WorkerError
+from pipelines.process import WorkerProcess
+
+Arrays = Mapping[str, NDArray[Any]]
+
+TIMEOUT_S = 1800.0
+"""Seconds for one clip, or to start."""
+
+
+class HostedModel:
+    """A model in a process of its own; the process is started at once, and again after it died.
+
+    Args:
+        module: The worker program, e.g. ``pipelines.estimators.alltracker_worker``.
+        checkout: Folder of the model's code.
+        arguments: Others than the checkout.
+        hint: How to get what the model needs.
+
+    Raises:
+        EstimatorUnavailable: It does not start.
+    """
+
+    def __init__(self, module: str, checkout: Path, arguments: Sequence[str], hint: str) -> None:
+        own = checkout / ".venv" / "bin" / "python"
+        python = str(own) if own.is_file() else sys.executable
+        home = str(Path(__file__).parents[2])
+        path = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
+        self._name = module.rpartition(".")[2].removesuffix("_worker")
+        self._process = WorkerProcess(
+            [python, "-m", module, str(checkout), *arguments],
+            timeout=TIMEOUT_S,
+            environment={"PYTHONPATH": path},
+        )
+        try:
+            self._call({"op": "hello"})
+        except (WorkerError, UnusableClip) as error:
+            raise EstimatorUnavailable(f"{self._name} does not start: {error.message}", hint) from None
+
+    def __call__(self, **arrays: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Run the model on named arrays; returns what it gives.
+
+        Raises:
+            UnusableClip: The model failed, ran out of memory, died or hung on these arrays; the next are not affected.
+        """
+        with tempfile.TemporaryDirectory(prefix="avcontrol-") as folder:
+            for name, array in arrays.items():
+                np.save(Path(folder, f"{name}.npy"), array)
+            self._call({"op": "run", "folder": folder, "names": list(arrays)})
+            results = Path(folder, "out").glob("*.npy")
+            return {result.stem: np.load(result, allow_pickle=False) for result in results}
+
+    def _call(self, request: Mapping[str, Any]) -> None:
+        try:
+            *_, answer = self._process.call(request)
+        except WorkerError as error:
+            if request["op"] == "hello":
+                raise
+            reason = "crashed" if isinstance(error, WorkerCrashed) else "timeout"
+            raise UnusableClip(reason, f"{self._name}: {error.message}") from None
+        if answer["event"] == "error":
+            raise UnusableClip(answer["reason"], f"{self._name}: {answer['message']}")
+
+
+def serve(run: Callable[[Arrays], Arrays]) -> None:
+    """Answer requests until stdin closes.
+
+    Args:
+        run: The model, from named arrays to named arrays. Its MemoryError and the accelerator's OutOfMemoryError become
+            the reason ``out_of_memory``, other errors ``estimator_failed``.
+    """
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # whatever a library prints must not get between the answers
+    for line in sys.stdin:
+        request = json.loads(line)
+        answer: dict[str, Any] = {"event": "done"}
+        try:
+            if request["op"] == "run":
+                folder = Path(request["folder"])
+                results = run({name: np.load(folder / f"{name}.npy") for name in request["names"]})
+                (folder / "out").mkdir()
+                for name, array in results.items():
+                    np.save(folder / "out" / f"{name}.npy", array)
+        except Exception as error:
+            traceback.print_exc()
+            reason = "out_of_memory" if out_of_memory(error) else "estimator_failed"
+            said = (str(error).strip() or "no memory").splitlines()[0][:200]
+            answer = {"event": "error", "reason": reason, "message": f"{type(error).__name__}: {said}"}
+        answers.write(json.dumps(answer) + "\n")
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out, of the machine or of the accelerator."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
