@@ -92,7 +92,9 @@ def steady(inverse: NDArray[np.float32], motion: Motion) -> NDArray[np.float32]:
         [F, H, W].
     """
     small = _shrunk(inverse, motion)
-    low, middle, high = np.percentile(small.reshape(len(small), -1)[:, ::_SKIP], (25, 50, 75), axis=1)  # [F] each
+    low, middle, high = np.percentile(
+        small.reshape(len(small), -1)[:, ::_SKIP], (25, 50, 75), axis=1
+    )  # [F] each
     centre, unit = float(middle.mean()), float((high - low).mean())
     if unit <= 0:
         return inverse
