@@ -1,6 +1,6 @@
 """Depth Anything 2 Small at 518 px, random weights: the estimator's stage against a bare batched forward loop.
 
-    python benchmarks/depth.py [--clips 64] [--frames 49] [--batch 25] [--workers 16] [--device auto]
+    python benchmarks/depth.py [--clips 64] [--frames 49] [--batch 25] [--workers 16] [--threads 3]
 
 The stage is what a build does: decode 720p H.264, fit to 768x448, normalise, infer, scale back, follow by optical flow,
 make steady, measure flicker; decoding and what follows the network in processes of their own. The loop runs the same
@@ -29,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from pipelines.decoders import frames
 from pipelines.estimators import depth
+from pipelines.estimators.depth_anything import TURNS
 from pipelines.probe import probe
 from pipelines.timeline import Timeline, fit
 
@@ -107,8 +108,10 @@ def shared(frames_in: Any, inverse_out: Any, count: int) -> tuple[np.ndarray, np
     ).reshape(size)
 
 
-def stage(network: Any, source: Path, count: int, clips: int, workers: int) -> tuple[float, float]:
-    """Frames per second of the stage, and the mean flicker. Two threads keep the GPU busy."""
+def stage(
+    network: Any, source: Path, count: int, clips: int, workers: int, threads: int
+) -> tuple[float, float]:
+    """Frames per second of the stage, and the mean flicker. Some threads keep the GPU busy."""
     spawn = multiprocessing.get_context("spawn")
     arrays: dict[Any, tuple[np.ndarray, np.ndarray]] = {}
     for _ in range(workers):
@@ -144,7 +147,7 @@ def stage(network: Any, source: Path, count: int, clips: int, workers: int) -> t
                     idle.append(link)
         return found
 
-    with ThreadPoolExecutor(2) as jobs:
+    with ThreadPoolExecutor(threads) as jobs:
         make(workers)  # warm
         begin = time.perf_counter()
         found = make(clips)
@@ -166,6 +169,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=49 if gpu else 9)
     parser.add_argument("--batch", type=int, default=25 if gpu else 3)
     parser.add_argument("--workers", type=int, default=(os.cpu_count() or 1) if gpu else 1)
+    parser.add_argument("--threads", type=int, default=TURNS if gpu else 1)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         source, weights = Path(folder) / "720p.mp4", random_weights(Path(folder) / "weights")
@@ -175,7 +179,9 @@ def main() -> None:
         network.batch = options.batch
         rounds = max(2, options.clips * options.frames // options.batch // 4)
         before = bare(network, options.batch, rounds)
-        ours, flicker = stage(network, source, options.frames, options.clips, options.workers)
+        ours, flicker = stage(
+            network, source, options.frames, options.clips, options.workers, options.threads
+        )
         after = bare(network, options.batch, rounds)
     name = (
         torch.cuda.get_device_name() if options.device.startswith("cuda") else f"{os.cpu_count()} CPU cores"

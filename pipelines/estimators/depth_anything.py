@@ -18,6 +18,10 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet's red, green and blue in [0, 1], which the network was trained on."""
 
 
+TURNS = 3
+"""Batches on a GPU at a time, where as many threads call."""
+
+
 class DepthAnything:
     """The network on its device, half precision on a GPU. It may be called from several threads.
 
@@ -57,10 +61,10 @@ class DepthAnything:
         self.batch = 25
         self.device = device
         self.network: Any = network.eval().requires_grad_(False).to(device)
-        # Two batches on a GPU at a time, so that one is copied while the other is computed.
+        # Some batches on a GPU at a time, so that one is copied while another is computed.
         self._turns = queue.SimpleQueue[Any]()
         if device.startswith("cuda"):
-            for _ in range(2):
+            for _ in range(TURNS):
                 self._turns.put(torch.cuda.stream(torch.cuda.Stream(device)))
         else:
             self._turns.put(nullcontext())
@@ -100,18 +104,26 @@ class DepthAnything:
         """Of one batch; None where memory does not suffice."""
         import torch
 
+        on_gpu = self.device.startswith("cuda")
+        size = (len(part), *part[0].shape[:2])
+        pixels = torch.empty((*size, 3), dtype=torch.uint8, pin_memory=on_gpu)
+        found = torch.empty(size, pin_memory=on_gpu)
+        np.stack(part, out=pixels.numpy())
         turn = self._turns.get()
         try:
             with torch.inference_mode(), turn:
-                pixels = torch.from_numpy(np.stack(part)).to(self.device)
-                depth = self.network(pixel_values=self.prepared(pixels)).predicted_depth[:, None].float()
-                depth = torch.nn.functional.interpolate(depth, pixels.shape[1:3], mode="bilinear")
-                return np.asarray(depth[:, 0].cpu().numpy(), np.float32)
+                ready = self.prepared(pixels.to(self.device, non_blocking=True))
+                depth = self.network(pixel_values=ready).predicted_depth[:, None].float()
+                depth = torch.nn.functional.interpolate(depth, size[1:], mode="bilinear")
+                found.copy_(depth[:, 0], non_blocking=True)
+                if on_gpu:
+                    torch.cuda.current_stream().synchronize()
+            return np.asarray(found.numpy(), np.float32)
         except torch.OutOfMemoryError:
             pass
         finally:
             self._turns.put(turn)
-        if self.device.startswith("cuda"):
+        if on_gpu:
             torch.cuda.empty_cache()  # outside the handler, whose traceback holds on to the tensors
         return None
 

@@ -116,7 +116,7 @@ def steady(inverse: NDArray[np.float32], motion: Motion) -> NDArray[np.float32]:
     shift = shift * unit + centre - scale * centre
     steadied = inverse * scale.astype(np.float32)
     steadied += shift.astype(np.float32)
-    return steadied
+    return np.asarray(steadied, np.float32)
 
 
 def flicker(inverse: NDArray[np.floating[Any]], motion: Motion) -> float | None:
