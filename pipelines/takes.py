@@ -123,7 +123,7 @@ def _scene(root: Root, recipe: Recipe, request: Mapping[str, Any]) -> Iterator[d
     )
     motions = fetch(root, spec)
     blender = _blender(request["blender"], request["timeout_s"], request["memory_gb"])
-    with tempfile.TemporaryDirectory(prefix="avcontrol-scene-", dir=_fast()) as name:
+    with tempfile.TemporaryDirectory(prefix="avcontrol-scene-", dir=_fast(spec, params.flow)) as name:
         scratch = Path(name)
         for spec_or_none in cast(spec, params, blender, motions, scratch):
             yield None
@@ -326,6 +326,9 @@ def _blender(python: str, timeout_s: float, memory_gb: float) -> Blender:
     return Blender(python=python, timeout_s=timeout_s, memory_gb=memory_gb)
 
 
-def _fast() -> str | None:
-    """A folder in memory for what the renderer hands over, where the system has one."""
-    return "/dev/shm" if Path("/dev/shm").is_dir() else None
+def _fast(spec: SceneSpec, flow: bool) -> str | None:
+    """A folder in memory for what the renderer hands over, where the system has one with room to spare."""
+    pixels = spec.width * spec.height * spec.frames * len(spec.cameras)
+    needed = pixels * (3 + 4 + 2 + 16 * flow) + 2**28  # picture, depth, index, flow; and the geometry
+    memory = Path("/dev/shm")
+    return str(memory) if memory.is_dir() and shutil.disk_usage(memory).free > 2 * needed else None
