@@ -257,7 +257,7 @@ def _located(card: Card, weights: str) -> Path:
             return Path(str(cached[0])).parent
         raise EstimatorUnavailable(
             f"the weights of {card.name} are not here ({name} is no folder and not in the hub's cache)",
-            f"Get them with `hf download {name} {' '.join(_files(card))}`.",
+            f"Get them with `hf download {name} {' '.join(_files(card))}`, or say weights=FOLDER.",
         )
     missing = [file for file in _files(card) if not (folder / file).is_file()]
     if missing:
