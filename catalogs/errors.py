@@ -111,15 +111,25 @@ class EstimatorUnavailable(AvcontrolError):
 
 
 class WorkerError(AvcontrolError):
-    """A worker process failed."""
+    """A worker process failed.
+
+    Attributes:
+        reason: Slug kept in the rejects table.
+    """
+
+    reason = "worker"
 
 
 class WorkerCrashed(WorkerError):
     """A worker process died (its exit status is in the message)."""
 
+    reason = "crashed"
+
 
 class WorkerTimeout(WorkerError):
     """A worker process ran past its time limit and was killed."""
+
+    reason = "timeout"
 
 
 class TrainingError(AvcontrolError):

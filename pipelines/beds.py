@@ -8,7 +8,7 @@ import logging
 import re
 import shutil
 from collections.abc import Sequence
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,7 @@ def fitting(beds: Sequence[Bed], wanted: Sequence[str]) -> list[Bed]:
     return list(beds)
 
 
-@cache
+@lru_cache(maxsize=8)  # two minutes are 46 MB
 def samples(path: Path, rate: int) -> NDArray[np.float32]:
     """A bed's sound, float32 [n, 2] at ``rate``; at most two minutes of it."""
     found = probe_sound(path)

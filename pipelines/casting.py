@@ -152,4 +152,4 @@ def _edited(spec: SceneSpec, camera: Camera, baked: Baked) -> list[int]:
 def _parts(problem: str) -> tuple[str, str]:
     """The reason word and the rest of a check's line."""
     reason, _, message = problem.partition(": ")
-    return reason.replace("-", "_"), message or problem
+    return reason, message or problem

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from catalogs.errors import InputError
 from catalogs.root import Root
@@ -49,23 +51,19 @@ def publish(root: Root, folder: Path | None) -> Performances:
     """
     if folder is None:
         return []
-    cache = _cache()
+    cache = cache_folder()
     found: Performances = []
     try:
-        for file in motion.performances(folder, cache):
+        files = motion.performances(folder, cache)
+        if waiting := [file for file in files if file.seconds is None]:
+            _convert(waiting, cache)
+            files = motion.performances(folder, cache)
+        for file in files:
             kept = cache / f"{file.sha256}.npz"
-            if file.seconds is None:
-                _convert(file.path, kept)
-            recording = motion.load(file.path, cache)
             path = kept if kept.is_file() else file.path
-            stored(
-                root,
-                _key(file.sha256),
-                "signals",
-                ".npz",
-                partial(_copy, path),
-            )
-            found.append((file.name, file.sha256, recording.seconds))
+            stored(root, _key(file.sha256), "signals", ".npz", partial(_copy, path))
+            assert file.seconds is not None
+            found.append((file.name, file.sha256, file.seconds))
     except motion.MotionError as error:
         raise InputError(str(error), "Give another folder with --set motions=FOLDER.") from None
     log.info("%d recorded motions from %s", len(found), folder)
@@ -78,7 +76,7 @@ def fetch(root: Root, spec: SceneSpec) -> Path:
     Raises:
         InputError: One of them was never published.
     """
-    cache = _cache()
+    cache = cache_folder()
     for person in spec.people:
         sha256 = person.performance.sha256
         if not sha256 or (cache / f"{sha256}.npz").is_file():
@@ -96,15 +94,26 @@ def _copy(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
 
 
-def _convert(path: Path, out: Path) -> None:
+def motion_files(performances: Sequence[Sequence[Any]]) -> list[motion.MotionFile]:
+    """What :func:`publish` found, as scenes are drawn with; where the files are is not told, hashes find them."""
+    return [
+        motion.MotionFile(name=name, sha256=sha256, seconds=seconds, path=Path())
+        for name, sha256, seconds in performances
+    ]
+
+
+def _convert(files: list[motion.MotionFile], cache: Path) -> None:
+    """Let Blender read what only it can."""
     blender = Blender()
     try:
-        blender.ask({"op": "motion", "file": str(path), "out": str(out)})
+        for file in files:
+            blender.ask({"op": "motion", "file": str(file.path), "out": str(cache / f"{file.sha256}.npz")})
     finally:
         blender.close()
 
 
-def _cache() -> Path:
+def cache_folder() -> Path:
+    """Where the recordings of this machine lie as ``<sha256>.npz``."""
     folder = cache_dir() / "motions"
     folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -19,7 +19,7 @@ from pipelines.motions import folder_of, publish
 from pipelines.plan import Recipe, Unit
 from pipelines.sources import Source
 from pipelines.takes import TakeParams
-from pipelines.timeline import TICKS_PER_SECOND, parse_rate, parse_size
+from pipelines.timeline import TICKS_PER_SECOND, check_period, parse_rate, parse_size
 
 VERSION = 1
 """Raise it when the same recipe gives other pictures or signals."""
@@ -78,10 +78,7 @@ def build_scenes(config: BuildConfig) -> Report | None:
         )
     positive(frames, "the frame count")
     fps = parse_rate(config.fps)
-    if fps <= 0 or (TICKS_PER_SECOND / fps).denominator != 1:
-        raise ConfigError(
-            f"fps {config.fps} has no exact period", "Use a common rate such as 24, 30 or 30000/1001."
-        )
+    check_period(fps)
     settings = dict(config.settings)
     motions = folder_of(settings.pop("motions", "auto"))
     params = parse_params(NAME, TakeParams, settings)

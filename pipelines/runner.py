@@ -18,12 +18,11 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from catalogs import errors
 from catalogs.errors import AvcontrolError, SourceError, WorkerError
-from pipelines.process import WorkerProcess
+from pipelines.process import WorkerProcess, python_path
 from pipelines.scan import source_row
 
 log = logging.getLogger("avcontrol")
@@ -63,7 +62,7 @@ def start_ray() -> None:
         os.environ.setdefault("RAY_enable_worker_prestart", "0")
         os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
     local: dict[str, Any] = {} if address else {"num_cpus": os.cpu_count(), "include_dashboard": False}
-    runtime_env = {} if address else {"env_vars": {"PYTHONPATH": _python_path()}}
+    runtime_env = {} if address else {"env_vars": {"PYTHONPATH": python_path()}}
     with _hushed():
         ray.init(
             address=address or "local",
@@ -168,7 +167,7 @@ class MediaWorker:
             [sys.executable, "-m", "pipelines.worker"],
             timeout=timeout_s,
             memory=int(memory_gb * 2**30) or None,
-            environment={"PYTHONPATH": _python_path(), "OMP_NUM_THREADS": "1"},
+            environment={"PYTHONPATH": python_path(), "OMP_NUM_THREADS": "1"},
         )
 
     def __call__(self, row: dict[str, Any]) -> list[dict[str, Any]]:
@@ -183,7 +182,7 @@ class MediaWorker:
                 return [answer]
             reason, message = answer["kind"], answer["message"]
         except WorkerError as error:
-            reason, message = _reason(error), str(error)
+            reason, message = error.reason, str(error)
         return [source_row(request["source"]) | {"reason": reason, "message": message}]
 
     def _make(self, request: dict[str, Any]) -> list[dict[str, Any]]:
@@ -204,7 +203,7 @@ class MediaWorker:
                         results.append(self._rejected(request, span, answer["kind"], answer["message"]))
                 break
             except WorkerError as error:
-                results.append(self._rejected(request, span, _reason(error), str(error)))
+                results.append(self._rejected(request, span, error.reason, str(error)))
             if span[1] >= end:
                 break
             request = {**request, "from_tick": span[1]}
@@ -241,15 +240,6 @@ def raise_fatal(result: Mapping[str, Any]) -> None:
         kind = getattr(errors, str(result["kind"]), AvcontrolError)
         kind = AvcontrolError if issubclass(kind, SourceError) else kind
         raise kind(str(result["message"]), str(result["hint"]))
-
-
-def _reason(error: WorkerError) -> str:
-    return {"WorkerTimeout": "timeout", "WorkerCrashed": "crashed"}.get(type(error).__name__, "worker")
-
-
-def _python_path() -> str:
-    """PYTHONPATH for processes of ours: they find the packages also when run from outside their checkout."""
-    return os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 @contextlib.contextmanager

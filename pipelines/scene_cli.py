@@ -40,10 +40,9 @@ def draw(config: DrawOptions) -> None:
     """
     from catalogs.root import Root
     from pipelines.modality import parse_params
-    from pipelines.motions import folder_of, publish
+    from pipelines.motions import folder_of, motion_files, publish
     from pipelines.takes import TakeParams
     from pipelines.timeline import parse_rate, parse_size
-    from renderers.scenes.motion import MotionFile
     from renderers.scenes.random_scene import random_scene
     from renderers.scenes.spec import to_json
 
@@ -61,7 +60,7 @@ def draw(config: DrawOptions) -> None:
         frames=frames,
         fps=parse_rate(config.fps),
         settings=parse_params("multicam", TakeParams, settings),
-        performances=[MotionFile(name=n, sha256=sha, seconds=s, path=Path()) for n, sha, s in performances],
+        performances=motion_files(performances),
     )
     click.echo(json.dumps(json.loads(to_json(spec)), indent=1))
 

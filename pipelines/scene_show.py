@@ -14,13 +14,13 @@ from catalogs.errors import ConfigError, InputError
 from catalogs.root import storage_errors
 from pipelines.blender import Blender
 from pipelines.casting import grouped, take_request
+from pipelines.motions import cache_folder
 from pipelines.takes import TakeParams
 from renderers.scenes import cameras as optics
 from renderers.scenes import plot
 from renderers.scenes.bake import Baked, bake, camera_path, write
 from renderers.scenes.motion import MotionError
 from renderers.scenes.spec import SceneSpec, from_json
-from training.backbone import cache_dir
 
 _LOOKS = 4
 _THUMB = 320
@@ -45,7 +45,7 @@ def rig_plot(spec: SceneSpec, path: Path) -> None:
     views: list[plot.View] = []
     points: dict[str, NDArray[np.float64]] = {}
     for (time, edit), takes in grouped(spec).items():
-        baked = bake(spec, time=time, edit=edit, cache=_motions())
+        baked = bake(spec, time=time, edit=edit, cache=cache_folder())
         for camera in takes:
             way = camera_path(spec, camera, baked)
             k = optics.intrinsics(camera, way.lens[1:-1], spec.width, spec.height)
@@ -76,7 +76,7 @@ def contact_sheet(spec: SceneSpec, path: Path, *, finished: bool) -> None:
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         for (time, edit), takes in grouped(spec).items():
-            baked = bake(spec, time=time, edit=edit, cache=_motions())
+            baked = bake(spec, time=time, edit=edit, cache=cache_folder())
             write(baked, spec.world, scratch)
             request = {
                 "op": "render",
@@ -116,10 +116,6 @@ def _places(spec: SceneSpec, baked: Baked) -> dict[str, NDArray[np.float64]]:
         if thing.name != spec.subject:
             places[thing.name] = np.array([thing.position], float)
     return places
-
-
-def _motions() -> Path:
-    return cache_dir() / "motions"
 
 
 @contextmanager

@@ -24,20 +24,20 @@ from pipelines.casting import cast, grouped, take_request
 from pipelines.depthvideo import write_depth, write_gray16
 from pipelines.identity import child_rng, digest
 from pipelines.make import common_columns, reject
-from pipelines.motions import fetch
+from pipelines.motions import fetch, motion_files
 from pipelines.plan import Recipe
 from pipelines.sample import made_with, stored, write_npz
 from pipelines.timeline import TICKS_PER_SECOND
 from pipelines.writers import write_video
+from renderers.canvas import skeleton
 from renderers.scenes import cameras as optics
 from renderers.scenes import captions, surface
 from renderers.scenes.bake import Baked, bake, camera_path, write
-from renderers.scenes.motion import MotionFile
 from renderers.scenes.random_scene import SceneSettings, random_scene
 from renderers.scenes.spec import Camera, SceneSpec, to_json
 
 _TRIES = 2
-FACE = np.r_[0:3, 23:91]
+FACE = np.r_[0:3, skeleton.FACE]
 """Nose, eyes and the 68 points of the face in COCO-WholeBody's order."""
 _FACE_DEPTH = 0.08  # metres between the skin and a point that counts as on it
 
@@ -97,9 +97,7 @@ def make_scene(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             return
         except WorkerError as error:  # Blender died or hung; the next attempt starts another one
             if attempt == _TRIES:
-                reason = {"WorkerTimeout": "timeout", "WorkerCrashed": "crashed"}.get(
-                    type(error).__name__, "blender"
-                )
+                reason = "blender" if type(error) is WorkerError else error.reason  # it said what is wrong
                 yield reject(common, span, "render", reason, str(error))
                 return
 
@@ -116,10 +114,7 @@ def _scene(root: Root, recipe: Recipe, request: Mapping[str, Any]) -> Iterator[d
         frames=said["frames"],
         fps=Fraction(said["fps"]),
         settings=params,
-        performances=[
-            MotionFile(name=name, sha256=sha256, seconds=seconds, path=Path())
-            for name, sha256, seconds in said["performances"]
-        ],
+        performances=motion_files(said["performances"]),
     )
     motions = fetch(root, spec)
     blender = _blender(request["blender"], request["timeout_s"], request["memory_gb"])

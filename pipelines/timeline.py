@@ -61,11 +61,7 @@ class Timeline:
             raise ConfigError(
                 f"{self.frames} frames is not a multiple of {FACTORS.time}, plus 1", f"Nearest: {near}"
             )
-        if self.fps <= 0 or (TICKS_PER_SECOND / self.fps).denominator != 1:
-            raise ConfigError(
-                f"fps {self.fps} has no exact period in 1/{TICKS_PER_SECOND} s",
-                "Use a common rate such as 24, 25, 30, 60 or 30000/1001",
-            )
+        check_period(self.fps)
         if self.sample_rate <= 0:
             raise ConfigError(f"sample rate {self.sample_rate} is not positive")
 
@@ -108,6 +104,19 @@ class Timeline:
         """One spelling per timeline, for hashing: ``768x448x89@24/1+48000``."""
         rate = f"{self.fps.numerator}/{self.fps.denominator}"
         return f"{self.width}x{self.height}x{self.frames}@{rate}+{self.sample_rate}"
+
+
+def check_period(fps: Fraction) -> None:
+    """Check that a frame lasts a whole number of ticks.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    if fps <= 0 or (TICKS_PER_SECOND / fps).denominator != 1:
+        raise ConfigError(
+            f"fps {fps} has no exact period in 1/{TICKS_PER_SECOND} s",
+            "Use a common rate such as 24, 25, 30, 60 or 30000/1001",
+        )
 
 
 def resample(

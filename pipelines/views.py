@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from catalogs.errors import BrokenCatalog
 from catalogs.root import Root
 from pipelines.depthvideo import read_depth, read_gray16
 from pipelines.timeline import Timeline, fit, fit_box
+
+if TYPE_CHECKING:
+    from pipelines.modality import Clip
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -142,3 +145,21 @@ def twins(views: Sequence[View], kind: str) -> list[tuple[View, View]]:
         for view in views
         if view.row["twin"] == kind and view.row["twin_of"] in by_name
     ]
+
+
+def both_cameras(clip: Clip) -> dict[str, NDArray[np.float64]]:
+    """The cameras of a pair's two takes per frame: K [F, 3, 3] in pixels, world to camera [F, 4, 4]."""
+    assert clip.view is not None and clip.other is not None
+    return {
+        "intrinsics": clip.view.intrinsics,
+        "extrinsics": clip.view.extrinsics,
+        "reference_intrinsics": clip.other.intrinsics,
+        "reference_extrinsics": clip.other.extrinsics,
+    }
+
+
+def apart(a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[float, float]:
+    """Angle between two cameras' viewing directions in degrees, and the distance between them, from their w2c."""
+    cosine = float(np.clip(a[2, :3] @ b[2, :3], -1, 1))
+    eyes = [-m[:3, :3].T @ m[:3, 3] for m in (a, b)]
+    return float(np.degrees(np.arccos(cosine))), float(np.linalg.norm(eyes[0] - eyes[1]))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from catalogs.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,3 +33,17 @@ class Card:
     extra: str = ""
     weights: str = ""
     checkout: str = ""
+
+
+def named(cards: Sequence[Card], name: str) -> Card:
+    """The card of a family that is called ``name``.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    for card in cards:
+        if card.name == name:
+            return card
+    raise ConfigError(
+        f"no {cards[0].family} estimator {name!r}", f"There are: {', '.join(card.name for card in cards)}."
+    )

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.errors import ConfigError, EstimatorUnavailable, UnusableClip
-from pipelines.estimators.card import Card
+from pipelines.estimators.card import Card, named
 from pipelines.estimators.depth_steady import flicker, follow, steady
 
 Frames = Sequence[NDArray[np.uint8]]
@@ -156,10 +156,7 @@ def card_of(name: str) -> Card:
     Raises:
         ConfigError: There is none.
     """
-    for card in ESTIMATORS:
-        if card.name == name:
-            return card
-    raise ConfigError(f"no depth estimator {name!r}", f"There are: {', '.join(c.name for c in ESTIMATORS)}.")
+    return named(ESTIMATORS, name)
 
 
 @cache

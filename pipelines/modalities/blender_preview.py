@@ -13,6 +13,7 @@ from pipelines.modality import Clip, Frames, Modality, Signal
 from renderers.canvas.composite import depth_and_pose
 from renderers.canvas.depth import decode_log, encode_log, gray
 from renderers.canvas.masks import pack, unpack
+from renderers.canvas.skeleton import joints_seen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +60,7 @@ def canvas(clip: Clip, signal: Signal, params: Params) -> Frames:
 def columns(clip: Clip, signal: Signal, params: Params) -> dict[str, Any]:
     """How many people there are, how many joints of the best-seen one are visible, and where depth shows."""
     people = signal["scores"].shape[1]
-    seen = float((signal["scores"][:, :, :17] > 0).sum(axis=2).mean(axis=0).max()) if people else 0.0
+    seen = joints_seen(signal["scores"])
     if seen < params.min_joints:
         raise UnusableClip("no_person", f"{seen:.1f} of 17 body joints are visible on average")
     return {"people": people, "joints_seen": seen, "depth_shown": float(unpack("shown", signal).mean())}

@@ -11,10 +11,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from catalogs.errors import UnusableClip
-from pipelines.modalities.camera_video import hole_share
 from pipelines.modality import Clip, Frames, Modality, Signal
 from renderers.canvas import points
 from renderers.canvas.depth import decode_log, encode_log
+from renderers.canvas.masks import filled_share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ def columns(clip: Clip, signal: Signal, params: Params) -> dict[str, Any]:
     if moved < params.min_motion:
         raise UnusableClip("static_camera", f"the camera moves the picture by {moved:.1%} of its width")
     looks = np.linspace(0, len(clip.frames) - 1, 5).round().astype(int)
-    return {"camera_motion": moved, "hole_area": hole_share(_drawn(clip, signal, params, looks))}
+    return {"camera_motion": moved, "hole_area": filled_share(_drawn(clip, signal, params, looks))}
 
 
 def _drawn(clip: Clip, signal: Signal, params: Params, looks: Iterable[int]) -> list[NDArray[np.uint8]]:

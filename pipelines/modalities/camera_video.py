@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from catalogs.errors import UnusableClip
 from pipelines.modality import Clip, Frames, Modality, Signal
-from pipelines.views import View, synchronized
+from pipelines.views import View, apart, both_cameras, synchronized
 from renderers.canvas import points
-from renderers.canvas.masks import FILL
+from renderers.canvas.masks import filled_share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,13 +42,7 @@ def takes(views: Sequence[View], params: Params) -> list[tuple[View, View]]:
 
 def exact(clip: Clip, params: Params, rng: np.random.Generator) -> Signal:
     """The target's cameras and the reference's, per frame: K [F, 3, 3] in pixels, world to camera [F, 4, 4]."""
-    assert clip.view is not None and clip.other is not None
-    return {
-        "intrinsics": clip.view.intrinsics,
-        "extrinsics": clip.view.extrinsics,
-        "reference_intrinsics": clip.other.intrinsics,
-        "reference_extrinsics": clip.other.extrinsics,
-    }
+    return both_cameras(clip)
 
 
 def canvas(clip: Clip, signal: Signal, params: Params) -> Frames:
@@ -59,7 +53,7 @@ def canvas(clip: Clip, signal: Signal, params: Params) -> Frames:
 def columns(clip: Clip, signal: Signal, params: Params) -> dict[str, Any]:
     """How much of the reference is holes (on five frames), and how far apart the cameras are halfway."""
     looks = np.linspace(0, len(clip.frames) - 1, 5).round().astype(int)
-    holes = hole_share([_drawn(clip, signal, params, n) for n in looks])
+    holes = filled_share([_drawn(clip, signal, params, n) for n in looks])
     if holes > params.max_holes:
         raise UnusableClip("no_overlap", f"the reference shows {1 - holes:.0%} of the target's picture")
     angle, distance = apart(signal["extrinsics"][looks[2]], signal["reference_extrinsics"][looks[2]])
@@ -78,18 +72,6 @@ def _drawn(clip: Clip, signal: Signal, params: Params, n: int) -> NDArray[np.uin
     )
     size = (clip.timeline.width, clip.timeline.height)
     return points.draw(cloud, signal["intrinsics"][n], signal["extrinsics"][n], *size)
-
-
-def hole_share(frames: Frames) -> float:
-    """Share of pixels that are holes."""
-    return float(np.mean([(frame == FILL).all(-1).mean() for frame in frames]))
-
-
-def apart(a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[float, float]:
-    """Angle between two cameras' viewing directions in degrees, and the distance between them, from their w2c."""
-    cosine = float(np.clip(a[2, :3] @ b[2, :3], -1, 1))
-    eyes = [-m[:3, :3].T @ m[:3, 3] for m in (a, b)]
-    return float(np.degrees(np.arccos(cosine))), float(np.linalg.norm(eyes[0] - eyes[1]))
 
 
 MODALITY = Modality(

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines.modalities.camera_video import apart
 from pipelines.modality import Clip, Frames, Modality, Signal
-from pipelines.views import View, synchronized
+from pipelines.views import View, apart, both_cameras, synchronized
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +46,7 @@ def takes(views: Sequence[View], params: Params) -> list[tuple[View, View]]:
 
 def exact(clip: Clip, params: Params, rng: np.random.Generator) -> Signal:
     """Both cameras per frame: K [F, 3, 3] in pixels, world to camera [F, 4, 4]."""
-    assert clip.view is not None and clip.other is not None
-    return {
-        "intrinsics": clip.view.intrinsics,
-        "extrinsics": clip.view.extrinsics,
-        "reference_intrinsics": clip.other.intrinsics,
-        "reference_extrinsics": clip.other.extrinsics,
-    }
+    return both_cameras(clip)
 
 
 def canvas(clip: Clip, signal: Signal, params: Params) -> Frames:

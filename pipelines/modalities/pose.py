@@ -51,7 +51,7 @@ def columns(clip: Clip, signal: Signal, params: Params) -> dict[str, Any]:
     people = signal["scores"].shape[1]
     if not people:
         raise UnusableClip("no_person", "nobody is in the clip")
-    seen = float((signal["scores"][:, :, :17] > 0).sum(axis=2).mean(axis=0).max())
+    seen = skeleton.joints_seen(signal["scores"])
     if seen < params.min_joints:
         raise UnusableClip("no_person", f"{seen:.1f} of 17 body joints are visible on average")
     return {"people": people, "joints_seen": seen}

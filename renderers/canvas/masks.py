@@ -34,6 +34,11 @@ def fill(frames: Sequence[NDArray[np.uint8]], mask: NDArray[np.bool_]) -> list[N
     return filled
 
 
+def filled_share(frames: Sequence[NDArray[np.uint8]]) -> float:
+    """Share of the pixels of frames [H, W, 3] that are :data:`FILL`."""
+    return float(np.mean([(frame == FILL).all(-1).mean() for frame in frames]))
+
+
 def box(shape: tuple[int, int, int], rng: np.random.Generator) -> NDArray[np.bool_]:
     """One to three boxes, each 10 to 50% of a side, still through the clip. ``shape`` is [F, H, W]."""
     _, height, width = shape

@@ -124,6 +124,11 @@ LEAST = 0.6
 """Pixels that a dot's radius and half a bone's width have at least, on small pictures."""
 
 
+def joints_seen(scores: NDArray[np.floating[Any]]) -> float:
+    """How many of the best-seen person's 17 body joints score above 0, averaged over frames [F, P, 133]; 0 for nobody."""
+    return float((scores[:, :, BODY] > 0).sum(axis=2).mean(axis=0).max(initial=0))
+
+
 def draw(
     joints: NDArray[np.floating[Any]],
     scores: NDArray[np.floating[Any]],
