@@ -17,6 +17,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import IO, Any
 
 from catalogs.errors import WorkerCrashed, WorkerTimeout
@@ -33,6 +34,7 @@ class WorkerProcess:
         memory: Cap on its address space in bytes; None for no cap.
         recycle: Restart after so many calls, so that what a library leaks does not add up.
         environment: Variables to set besides this process's own.
+        name: What messages call it; the last of its arguments by default.
     """
 
     def __init__(
@@ -43,9 +45,11 @@ class WorkerProcess:
         memory: int | None = None,
         recycle: int = 500,
         environment: Mapping[str, str] | None = None,
+        name: str = "",
     ) -> None:
         self.command, self.timeout, self.memory, self.recycle = list(command), timeout, memory, recycle
         self.environment = {**os.environ, **(environment or {})}
+        self.name = name or self.command[-1]
         self._process: subprocess.Popen[str] | None = None
         self._answers: queue.Queue[str | None] = queue.Queue()
         self._stderr: IO[bytes] | None = None
@@ -100,16 +104,14 @@ class WorkerProcess:
         try:
             line = self._answers.get(timeout=self.timeout)
         except queue.Empty:
-            raise WorkerTimeout(
-                f"no answer from {self.command[-1]} within {self.timeout:g} s; killed"
-            ) from None
+            raise WorkerTimeout(f"no answer from {self.name} within {self.timeout:g} s; killed") from None
         if line is None:
             raise self._crashed()
         with contextlib.suppress(ValueError):
             answer = json.loads(line)
             if isinstance(answer, dict) and "event" in answer:
                 return answer
-        raise WorkerCrashed(f"{self.command[-1]} said {line.strip()[:80]!r}, which is no answer; killed")
+        raise WorkerCrashed(f"{self.name} said {line.strip()[:80]!r}, which is no answer; killed")
 
     def _start(self) -> subprocess.Popen[str]:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  (it lives as long as the process)
@@ -144,13 +146,18 @@ class WorkerProcess:
         said = self._stderr.read().decode(errors="replace").strip().splitlines()
         self._process = None
         how = f"signal {-status}" if status < 0 else f"exit status {status}"
-        return WorkerCrashed(f"{self.command[-1]} died ({how})" + (f": {said[-1]}" if said else ""))
+        return WorkerCrashed(f"{self.name} died ({how})" + (f": {said[-1]}" if said else ""))
 
     def _kill(self) -> None:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+
+def python_path() -> str:
+    """PYTHONPATH for processes of ours: they find the packages also when run from outside their checkout."""
+    return os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 def _pump(stream: IO[str] | None, answers: queue.Queue[str | None]) -> None:

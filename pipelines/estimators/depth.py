@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from catalogs.errors import ConfigError, EstimatorUnavailable, UnusableClip
 from pipelines.estimators.card import Card, named
 from pipelines.estimators.depth_steady import flicker, follow, steady
+from pipelines.estimators.serving import HostedModel, python_of
 
 Frames = Sequence[NDArray[np.uint8]]
 
@@ -111,8 +112,8 @@ class Estimator:
             frames: RGB [H, W, 3], one shot, all of one size.
 
         Raises:
-            UnusableClip: The network gives NaN, the same depth everywhere, or does not fit into memory.
-            WorkerError: Its process died.
+            UnusableClip: The network gives NaN, the same depth everywhere, or does not fit into memory; its process
+                failed, died or hung on the clip.
         """
         return finish(self.card, frames, *self.network(frames))
 
@@ -180,9 +181,19 @@ def load(name: str, *, weights: str = "", checkout: str = "", device: str = "aut
         from pipelines.estimators.depth_anything import DepthAnything
 
         return Estimator(card=card, weights=hashed, network=DepthAnything(path, device))
-    from pipelines.estimators.depth_foreign import Foreign
+    home = Path(checkout).expanduser().resolve() if checkout else None
+    model = HostedModel(
+        "pipelines.estimators.depth_worker",
+        [str(home or ""), name, str(path.resolve()), device],
+        python=python_of(home) if home else None,
+        hint=f"Its process needs what {card.checkout} asks for, here or in the checkout's .venv.",
+    )
 
-    return Estimator(card=card, weights=hashed, network=Foreign(card, checkout, path, device))
+    def network(frames: Frames) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        found = model(frames=np.stack(frames))
+        return found["inverse"], found.get("confidence")
+
+    return Estimator(card=card, weights=hashed, network=network)
 
 
 atexit.register(load.cache_clear)  # so that processes end before the interpreter does

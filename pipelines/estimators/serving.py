@@ -1,7 +1,7 @@
 """A model of its own process: the loop that its worker program runs, and what the other end says to it.
 
 A worker program loads its model, then calls :func:`serve`. It needs no more than numpy and what the model needs, so it
-may run in an environment of its own: ``.venv`` inside the checkout, where there is one.
+may run in an environment of its own: ``.venv`` inside a checkout, or one that ``make`` sets up.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from catalogs.errors import EstimatorUnavailable, UnusableClip, WorkerCrashed, WorkerError
-from pipelines.process import WorkerProcess
+from catalogs.errors import EstimatorUnavailable, UnusableClip, WorkerError
+from pipelines.process import WorkerProcess, python_path
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -27,29 +27,34 @@ TIMEOUT_S = 1800.0
 """Seconds for one clip, or to start."""
 
 
+def python_of(checkout: Path) -> Path:
+    """The Python that runs a checkout's code: its own ``.venv`` where it has one, else this one."""
+    own = checkout / ".venv" / "bin" / "python"
+    return own if own.is_file() else Path(sys.executable)
+
+
 class HostedModel:
     """A model in a process of its own; the process is started at once, and again after it died.
 
     Args:
         module: The worker program, e.g. ``pipelines.estimators.alltracker_worker``.
-        checkout: Folder of the model's code.
-        arguments: Others than the checkout.
+        arguments: For the program.
+        python: What runs it; see :func:`python_of`.
         hint: How to get what the model needs.
 
     Raises:
         EstimatorUnavailable: It does not start.
     """
 
-    def __init__(self, module: str, checkout: Path, arguments: Sequence[str], hint: str) -> None:
-        own = checkout / ".venv" / "bin" / "python"
-        python = str(own) if own.is_file() else sys.executable
-        home = str(Path(__file__).parents[2])
-        path = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
+    def __init__(
+        self, module: str, arguments: Sequence[str] = (), *, python: Path | None = None, hint: str = ""
+    ) -> None:
         self._name = module.rpartition(".")[2].removesuffix("_worker")
         self._process = WorkerProcess(
-            [python, "-m", module, str(checkout), *arguments],
+            [str(python or sys.executable), "-m", module, *arguments],
             timeout=TIMEOUT_S,
-            environment={"PYTHONPATH": path},
+            environment={"PYTHONPATH": python_path()},
+            name="its process",
         )
         try:
             self._call({"op": "hello"})
@@ -60,7 +65,8 @@ class HostedModel:
         """Run the model on named arrays; returns what it gives.
 
         Raises:
-            UnusableClip: The model failed, ran out of memory, died or hung on these arrays; the next are not affected.
+            UnusableClip: The model refuses these arrays, failed, ran out of memory, died or hung on them; the next are
+                not affected.
         """
         with tempfile.TemporaryDirectory(prefix="avcontrol-") as folder:
             for name, array in arrays.items():
@@ -75,8 +81,7 @@ class HostedModel:
         except WorkerError as error:
             if request["op"] == "hello":
                 raise
-            reason = "crashed" if isinstance(error, WorkerCrashed) else "timeout"
-            raise UnusableClip(reason, f"{self._name}: {error.message}") from None
+            raise UnusableClip(error.reason, f"{self._name}: {error.message}") from None
         if answer["event"] == "error":
             raise UnusableClip(answer["reason"], f"{self._name}: {answer['message']}")
 
@@ -85,8 +90,8 @@ def serve(run: Callable[[Arrays], Arrays]) -> None:
     """Answer requests until stdin closes.
 
     Args:
-        run: The model, from named arrays to named arrays. Its MemoryError and the accelerator's OutOfMemoryError become
-            the reason ``out_of_memory``, other errors ``estimator_failed``.
+        run: The model, from named arrays to named arrays. It refuses arrays by an ``UnusableClip``; its MemoryError and
+            the accelerator's OutOfMemoryError become the reason ``out_of_memory``, other errors ``estimator_failed``.
     """
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever a library prints must not get between the answers
@@ -100,10 +105,12 @@ def serve(run: Callable[[Arrays], Arrays]) -> None:
                 (folder / "out").mkdir()
                 for name, array in results.items():
                     np.save(folder / "out" / f"{name}.npy", array)
+        except UnusableClip as error:
+            answer = {"event": "error", "reason": error.reason, "message": error.message}
         except Exception as error:
             traceback.print_exc()
             reason = "out_of_memory" if out_of_memory(error) else "estimator_failed"
-            said = (str(error).strip() or "no memory").splitlines()[0][:200]
+            said = (str(error).strip() or "no message").splitlines()[0][:200]
             answer = {"event": "error", "reason": reason, "message": f"{type(error).__name__}: {said}"}
         answers.write(json.dumps(answer) + "\n")
 

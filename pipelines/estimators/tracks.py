@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from catalogs.errors import ConfigError, EstimatorUnavailable, UnusableClip
+from catalogs.errors import EstimatorUnavailable, UnusableClip
 from pipelines.estimators import flow
-from pipelines.estimators.card import Card
-from pipelines.estimators.serving import HostedModel
+from pipelines.estimators.card import Card, named
+from pipelines.estimators.serving import HostedModel, python_of
 
 Frames = Sequence[NDArray[np.uint8]]
 Array = NDArray[np.float64]
@@ -121,12 +121,7 @@ def card_of(name: str) -> Card:
     Raises:
         ConfigError: There is none.
     """
-    for card in ESTIMATORS:
-        if card.name == name:
-            return card
-    raise ConfigError(
-        f"no tracks estimator {name!r}", f"There are: {', '.join(card.name for card in ESTIMATORS)}."
-    )
+    return named(ESTIMATORS, name)
 
 
 @cache
@@ -155,7 +150,12 @@ def load(name: str, *, weights: str = "", checkout: str = "", device: str = "aut
         )
     file = _weights_file(card, weights)
     hint = f"Its process needs {', '.join(card.packages)}, here or in {folder / '.venv'}."
-    model = HostedModel(f"pipelines.estimators.{_WORKERS[name]}", folder, [str(file), device], hint)
+    model = HostedModel(
+        f"pipelines.estimators.{_WORKERS[name]}",
+        [str(folder), str(file), device],
+        python=python_of(folder),
+        hint=hint,
+    )
 
     def network(frames: Frames, queries: Array) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         found: dict[str, NDArray[Any]] = model(

@@ -125,7 +125,7 @@ LEAST = 0.6
 
 
 def joints_seen(scores: NDArray[np.floating[Any]]) -> float:
-    """How many of the best-seen person's 17 body joints score above 0, averaged over frames [F, P, 133]; 0 for nobody."""
+    """How many of the best-seen person's 17 joints score above 0, averaged over frames [F, P, 133]; 0 for nobody."""
     return float((scores[:, :, BODY] > 0).sum(axis=2).mean(axis=0).max(initial=0))
 
 
