@@ -1,4 +1,4 @@
-"""Building a catalog from clips: list, scan, plan, make, commit. Reads as those five steps."""
+"""Building catalogs from clips: list, scan, plan, make, commit. Reads as those five steps."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from catalogs.root import Root
 from catalogs.schema import SOURCES
 from catalogs.store import Table
 from pipelines import modality as modalities
-from pipelines.commit import Report, Work, make_and_commit, run_metadata
+from pipelines.commit import Output, Report, Work, make_and_commit, run_metadata
 from pipelines.config import BuildConfig
 from pipelines.estimate import dry_run
 from pipelines.identity import canonical
-from pipelines.plan import load_recipe, make_plan
+from pipelines.plan import Recipe, load_recipe, make_plan
 from pipelines.runner import MediaWorker, Resources, run
 from pipelines.selection import Selection
 from pipelines.sources import Source, list_sources
@@ -29,85 +29,128 @@ from pipelines.timeline import Timeline
 _FEW = 200
 
 
-def build(config: BuildConfig) -> Report | None:
-    """Build a catalog: of clips at ``--input``, of takes in a catalog (``--from``), or of scenes (``multicam``).
+def build(config: BuildConfig) -> list[Report]:
+    """Build catalogs: of clips at ``--input``, of takes in a catalog (``--from``), or of scenes (``multicam``).
 
     Returns:
-        What was done; None for a dry run.
+        What was done, for each modality; none for a dry run.
 
     Raises:
         ConfigError: A bad resolution, modality or option.
         InputError: Nothing usable at the input.
         StorageError: The root cannot be written.
-        EstimatorUnavailable: Blender is needed and not here.
+        EstimatorUnavailable: An estimator or Blender is needed and not here.
     """
     started = time.monotonic()
     positive(config.limit, "--limit")
     if config.modality == "multicam":
         from pipelines.multicam import build_scenes
 
-        report = build_scenes(config)
+        reports = [build_scenes(config)]
     elif config.from_catalog is not None:
         from pipelines.pairs import build_pairs
 
-        report = build_pairs(config)
+        reports = [build_pairs(each) for each in one_by_one(config)]
     else:
-        report = build_clips(config)
-    return report and replace(report, seconds=time.monotonic() - started)
+        reports = [*build_clips(config)]
+    return [replace(report, seconds=time.monotonic() - started) for report in reports if report]
 
 
-def build_clips(config: BuildConfig) -> Report | None:
-    """Build a catalog of pairs from the clips at ``--input``; see :func:`build`."""
+def one_by_one(config: BuildConfig) -> list[BuildConfig]:
+    """The same build for each of its modalities, with its own options; of several they begin with its name and a dot.
+
+    Raises:
+        ConfigError: A modality is named twice, or an option belongs to none of several.
+    """
+    names = [modalities.load(name).name for name in config.modality.split(",")]
+    if len(names) == 1:
+        return [config]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"{config.modality} names a modality twice")
+    if config.catalog is not None:
+        raise ConfigError(
+            "--catalog names one catalog", "Several modalities go into catalogs of their names."
+        )
+    settings: dict[str, dict[str, str]] = {name: {} for name in names}
+    for key, text in config.settings.items():
+        name, _, option = key.partition(".")
+        owner = settings.get(name.replace("-", "_"))
+        if not option or owner is None:
+            raise ConfigError(
+                f"--set {key} does not say whose option it is",
+                f"Write --set {names[0]}.{option or key}={text}.",
+            )
+        owner[option] = text
+    return [replace(config, modality=name, settings=settings[name]) for name in names]
+
+
+def build_clips(config: BuildConfig) -> list[Report]:
+    """Build a catalog of pairs for each modality from the clips at ``--input``; see :func:`build`."""
     if config.input is None:
         raise ConfigError(
             f"build {config.modality} needs --input", "Or --from a catalog of rendered takes: 'scenes@3'."
         )
-    timeline = Timeline.parse(config.resolution or "768x448x89", config.fps)
-    if modalities.load(config.modality).signal is None:
-        raise ConfigError(
-            f"{config.modality} is made from rendered scenes only",
-            "Give --from 'scenes@N' instead of --input.",
-        )
-    selection = Selection(min_motion=config.min_motion, min_brightness=config.min_brightness)
-    modality, params, recipe = load_recipe(
-        config.modality,
-        config.settings,
-        timeline,
-        seed=config.seed,
-        selection=selection,
-        captioner=config.captioner,
-        shots=config.shots,
-    )
-    if modality.prepare is not None and not config.dry_run:
-        params = modality.prepare(Root.open(config.root, create=True), params)
-        recipe = replace(recipe, params=canonical(asdict(params)))
-    name, resources = config.catalog or modality.name, config.resources()
+    configs = one_by_one(config)
+    made = [modalities.load(each.modality) for each in configs]
+    sound = made[0].media == "audio"
+    for modality in made:
+        if modality.signal is None:
+            raise ConfigError(
+                f"{modality.name} is made from rendered scenes only",
+                "Give --from 'scenes@N' instead of --input.",
+            )
+        if len(made) > 1 and modality.media == "audio":
+            raise ConfigError(f"{modality.name} looks at no frames, and shares none", "Build it by itself.")
 
     # 1. List the sources.
-    sound = modality.media == "audio"
     sources = list_sources(config.input, limit=config.limit, media_root=config.media_root, sound=sound)
+    recipes = [_recipe(each) for each in configs]
     if config.dry_run:
-        dry_run(config.root, name, sources, modality, recipe)
-        return None
+        for modality, recipe in zip(made, recipes, strict=True):
+            dry_run(config.root, config.catalog or modality.name, sources, modality, recipe)
+        return []
     root = Root.open(config.root, create=True)
     root.sweep()
     run_info = run_metadata("build", config)
 
     # 2. Scan those not seen before: hash, streams, length.
+    resources = config.resources(networks=any(recipe.weights for recipe in recipes))
     scanned = scan(root, sources, resources, run_info, again=config.retry_rejects)
 
-    # 3. Plan, 4. make on Ray what the ledger does not have, and 5. commit what comes back.
+    # 3. Plan, 4. make on Ray what the ledgers do not have, and 5. commit what comes back.
     work = Work(
-        catalog=name,
-        label=modality.name,
-        columns=modality.schema,
-        timeline=recipe.timeline,
-        units=make_plan(sources, scanned, recipe),
-        request={"op": "make", "recipe": asdict(recipe), "root": root.uri, "decoder": config.decoder},
+        label=config.modality,
+        outputs=[
+            Output(
+                catalog=config.catalog or modality.name,
+                columns=modality.schema,
+                recipe=recipe,
+                units=make_plan(sources, scanned, recipe),
+            )
+            for modality, recipe in zip(made, recipes, strict=True)
+        ],
+        request={"op": "sound" if sound else "make", "root": root.uri, "decoder": config.decoder},
         resources=resources,
         commit_s=config.commit_s,
     )
     return make_and_commit(root, work, run_info, retry_rejects=config.retry_rejects)
+
+
+def _recipe(config: BuildConfig) -> Recipe:
+    """How one modality is made of clips; what its options name is put into the root, unless the run is dry."""
+    modality, params, recipe = load_recipe(
+        config.modality,
+        config.settings,
+        Timeline.parse(config.resolution or "768x448x89", config.fps),
+        seed=config.seed,
+        selection=Selection(min_motion=config.min_motion, min_brightness=config.min_brightness),
+        captioner=config.captioner,
+        shots=config.shots,
+    )
+    if modality.prepare is None or config.dry_run:
+        return recipe
+    params = modality.prepare(Root.open(config.root, create=True), params)
+    return replace(recipe, params=canonical(asdict(params)))
 
 
 def scan(

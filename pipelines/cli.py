@@ -17,10 +17,10 @@ from pipelines.encoding import encode as run_encode
 def build(config: BuildConfig) -> None:
     """Build a catalog of MODALITY from sources: aligned pairs of reference and target.
 
+    Several with commas (depth,pose,canny) share one decoding and one encoding of the target; each has its catalog.
     Run the same command again to go on after an interruption, to add sources, or to see that nothing is to do.
     """
-    report = run_build(config)
-    if report is not None:
+    for report in run_build(config):
         click.echo(
             f"{report.catalog}: {report.samples} new samples, {report.rejects} new rejects, "
             f"{report.units} units done, {report.skipped} done before"

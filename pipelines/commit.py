@@ -22,7 +22,7 @@ from catalogs.root import Root
 from catalogs.schema import LEDGER, REJECTS, samples_schema
 from catalogs.store import Table
 from pipelines.identity import digest
-from pipelines.plan import Unit
+from pipelines.plan import Recipe, Unit
 from pipelines.runner import MediaWorker, Resources, run
 
 log = logging.getLogger("avcontrol")
@@ -39,25 +39,36 @@ class Tables:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Work:
-    """Units of a plan, and how they are made.
+class Output:
+    """What one catalog gets of a build.
 
     Attributes:
-        catalog: Name of the catalog that they go into.
-        label: Name on the progress bar.
+        catalog: Its name.
         columns: The modality's own columns.
-        timeline: Of the clips, canonical.
+        recipe: How its units are made.
         units: All of the plan, those that are done included.
+    """
+
+    catalog: str
+    columns: pa.Schema
+    recipe: Recipe
+    units: Sequence[Unit]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """A plan, and how it is made.
+
+    Attributes:
+        label: Name on the progress bar.
+        outputs: Its catalogs. Units of several outputs over one segment of a source are made together.
         request: What every request to a worker has in common.
         resources: What the workers may use.
         commit_s: Seconds between commits.
     """
 
-    catalog: str
     label: str
-    columns: pa.Schema
-    timeline: str
-    units: Sequence[Unit]
+    outputs: Sequence[Output]
     request: Mapping[str, Any]
     resources: Resources
     commit_s: float = 10.0
@@ -86,36 +97,49 @@ class Report:
 
 def make_and_commit(
     root: Root, work: Work, run_info: dict[str, str], *, retry_rejects: bool = False
-) -> Report:
-    """Make what the ledger does not have, commit it as it comes, and remove what it replaces.
+) -> list[Report]:
+    """Make what the ledgers do not have, commit it as it comes, and remove what it replaces; a report per output.
 
     Raises:
         InputError: Nothing but rejects, and no samples from before.
         StorageError: The root cannot be written.
     """
-    started, units = time.monotonic(), work.units
-    tables = open_tables(root, work.catalog, work.columns)
-    if retry_rejects:
-        forget_rejects(tables, units, run_info)
-    todo = remaining(tables.ledger, units)
-    log.info("%s: %d units, %d to do", work.catalog, len(units), len(todo))
-    samples, rejects = make_all(tables, todo, work, run_info)
-    replaced = replace_stale(tables, units, work.timeline, run_info)
-    if not samples and rejects and not tables.samples.keys():
-        raise InputError(
-            f"nothing gave a sample; the first of {rejects} rejects is {_first_reason(tables, units)}",
-            f"`avcontrol catalog rejects {work.catalog} --root {root.uri}` lists all.",
+    started, outputs = time.monotonic(), work.outputs
+    tables = [open_tables(root, output.catalog, output.columns) for output in outputs]
+    todo = []
+    for output, own in zip(outputs, tables, strict=True):
+        if retry_rejects:
+            forget_rejects(own, output.units, run_info)
+        todo.append(remaining(own.ledger, output.units))
+        log.info("%s: %d units, %d to do", output.catalog, len(output.units), len(todo[-1]))
+    counts = make_all(tables, todo, work, run_info)
+    reports, barren = [], []
+    for output, own, mine, (samples, rejects) in zip(outputs, tables, todo, counts, strict=True):
+        replaced = replace_stale(own, output.units, output.recipe.timeline, run_info)
+        if not samples and rejects and not own.samples.keys():
+            barren.append(
+                InputError(
+                    f"nothing gave a sample; the first of {rejects} rejects is {_first_reason(own, output.units)}",
+                    f"`avcontrol catalog rejects {output.catalog} --root {root.uri}` lists all.",
+                )
+            )
+        own.samples.refresh()
+        reports.append(
+            Report(
+                catalog=f"{output.catalog}@{own.samples.version}",
+                samples=samples,
+                rejects=rejects,
+                units=len(mine),
+                skipped=len(output.units) - len(mine),
+                replaced=replaced,
+                seconds=time.monotonic() - started,
+            )
         )
-    tables.samples.refresh()
-    return Report(
-        catalog=f"{work.catalog}@{tables.samples.version}",
-        samples=samples,
-        rejects=rejects,
-        units=len(todo),
-        skipped=len(units) - len(todo),
-        replaced=replaced,
-        seconds=time.monotonic() - started,
-    )
+    if len(barren) == len(outputs):
+        raise barren[0]
+    for error in barren:
+        log.warning("%s", error)
+    return reports
 
 
 def open_tables(root: Root, name: str, columns: pa.Schema) -> Tables:
@@ -138,67 +162,71 @@ def ledger_id(source_uri: str, unit_id: str) -> str:
     return digest(uri=source_uri, unit=unit_id)
 
 
-def make_all(tables: Tables, units: Sequence[Unit], work: Work, run_info: dict[str, str]) -> tuple[int, int]:
-    """Make units and commit them in small batches; returns how many samples and rejects were added.
+def make_all(
+    tables: Sequence[Tables], todo: Sequence[Sequence[Unit]], work: Work, run_info: dict[str, str]
+) -> list[tuple[int, int]]:
+    """Make units and commit them in small batches; returns how many samples and rejects each output got.
 
     Args:
-        tables: Where the rows go.
-        units: What to make of the plan.
+        tables: Where the rows of each output go.
+        todo: What to make for each.
         work: The plan, and how it is made.
         run_info: Metadata that every commit carries.
     """
-    pending: dict[str, list[dict[str, Any]]] = {"sample": [], "reject": [], "unit": []}
-    samples = rejects = 0
-    last = time.monotonic()
-    schema = samples_schema(work.columns)
+    owner = {unit.id: index for index, units in enumerate(todo) for unit in units}
+    pending: list[dict[str, list[dict[str, Any]]]] = [{"sample": [], "reject": [], "unit": []} for _ in todo]
+    counts, last = [(0, 0) for _ in todo], time.monotonic()
 
-    def commit() -> tuple[int, int]:
-        # The ledger last: a unit counts as done only when its rows are in.
-        added = tables.samples.append_new([result["row"] for result in pending["sample"]], run_info, schema)
-        refused = tables.rejects.append_new([result["row"] for result in pending["reject"]], run_info)
-        tables.ledger.append_new(
-            [
+    def commit() -> None:
+        for index, (own, output, waiting) in enumerate(zip(tables, work.outputs, pending, strict=True)):
+            # The ledger last: a unit counts as done only when its rows are in.
+            schema = samples_schema(output.columns)
+            added = own.samples.append_new([result["row"] for result in waiting["sample"]], run_info, schema)
+            refused = own.rejects.append_new([result["row"] for result in waiting["reject"]], run_info)
+            done = [
                 {
                     **result,
                     "ledger_id": ledger_id(result["source_uri"], result["unit_id"]),
-                    "timeline": work.timeline,
+                    "timeline": output.recipe.timeline,
                     "run_id": run_info["run_id"],
                 }
-                for result in pending["unit"]
-            ],
-            run_info,
-        )
-        for results in pending.values():
-            results.clear()
-        return added, refused
+                for result in waiting["unit"]
+            ]
+            own.ledger.append_new(done, run_info)
+            counts[index] = (counts[index][0] + added, counts[index][1] + refused)
+            for results in waiting.values():
+                results.clear()
 
     resources = work.resources
-    with progress(work.label, len(units), "units") as advance:
+    limits = {"timeout_s": resources.timeout_s, "memory_gb": resources.memory_gb}
+    arguments = {"request": {**work.request, "run_id": run_info["run_id"]}, **limits}
+    with progress(work.label, len(owner), "units") as advance:
         try:
-            for result in run(
-                [{"unit": asdict(unit)} for unit in units],
-                MediaWorker,
-                {
-                    "request": {**work.request, "run_id": run_info["run_id"]},
-                    "timeout_s": resources.timeout_s,
-                    "memory_gb": resources.memory_gb,
-                },
-                resources,
-            ):
-                pending[result["event"]].append(result)
+            for result in run(requests(todo, work.outputs), MediaWorker, arguments, resources):
+                unit_id = result["unit_id"] if result["event"] == "unit" else result["row"]["unit_id"]
+                pending[owner[unit_id]][result["event"]].append(result)
                 if result["event"] != "unit":
                     continue
-                waiting = len(pending["sample"]) + len(pending["reject"])
-                advance(
-                    1,
-                    f"{samples + len(pending['sample'])} samples, {rejects + len(pending['reject'])} rejects",
-                )
-                if waiting >= _COMMIT_ROWS or time.monotonic() - last >= work.commit_s:
-                    added, refused = commit()
-                    samples, rejects, last = samples + added, rejects + refused, time.monotonic()
+                made = [sum(len(waiting[kind]) for waiting in pending) for kind in ("sample", "reject")]
+                samples, rejects = (sum(count[kind] for count in counts) + made[kind] for kind in range(2))
+                advance(1, f"{samples} samples, {rejects} rejects")
+                if sum(made) >= _COMMIT_ROWS or time.monotonic() - last >= work.commit_s:
+                    commit()
+                    last = time.monotonic()
         finally:
-            added, refused = commit()
-    return samples + added, rejects + refused
+            commit()
+    return counts
+
+
+def requests(todo: Sequence[Sequence[Unit]], outputs: Sequence[Output]) -> list[dict[str, Any]]:
+    """What workers are asked: for each segment of a source its ``parts``, a ``unit`` with its ``recipe`` each."""
+    together: dict[tuple[str, tuple[int, int]], list[dict[str, Any]]] = {}
+    for units, output in zip(todo, outputs, strict=True):
+        recipe = asdict(output.recipe)
+        for unit in units:
+            parts = together.setdefault((unit.source.uri, unit.segment), [])
+            parts.append({"unit": asdict(unit), "recipe": recipe})
+    return [{"parts": parts} for parts in together.values()]
 
 
 def forget_rejects(tables: Tables, units: Sequence[Unit], run_info: dict[str, str]) -> None:

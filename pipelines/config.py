@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,7 +15,9 @@ from pipelines.selection import Selection
 class BuildConfig:
     """Options of ``avcontrol build`` and ``python -m pipelines``; ``--help`` explains each."""
 
-    modality: str = setting("The kind of control.", argument=True, completes="modality")
+    modality: str = setting(
+        "The kind of control, or several with commas.", argument=True, completes="modality"
+    )
     root: str = setting("Folder or URI that holds the catalogs.", env="AVCONTROL_ROOT")
     input: str | None = setting(
         "Folder of clips, glob, one file, Parquet table with a column video, or URI.", None
@@ -33,7 +36,11 @@ class BuildConfig:
     )
     fps: str = setting("Frame rate of the clips: 24, 29.97, 30000/1001, …; with --from the takes' own.", "24")
     limit: int | None = setting("Use only the first so many sources, or scenes.", None)
-    settings: dict[str, str] = setting("An option of the modality; may be given many times.", {}, flag="set")
+    settings: dict[str, str] = setting(
+        "An option of the modality, or MODALITY.KEY=VALUE of one of several; may be given many times.",
+        {},
+        flag="set",
+    )
     seed: int = setting("Base of every random draw.", 0)
     decoder: Literal["auto", "pyav", "decord", "torchcodec"] = setting("What decodes the sources.", "auto")
     shots: Literal["content", "transnet", "off"] = setting(
@@ -55,22 +62,28 @@ class BuildConfig:
     retry_rejects: bool = setting("Make again what was rejected before.", False)
     workers: int = setting("Workers; 0 takes one for every --cpus that Ray has.", 0)
     cpus: float = setting("CPUs of a worker; 0 takes 1, and for multicam 2.", 0.0)
-    gpus: float = setting("GPUs of a worker.", 0.0)
+    gpus: float | None = setting(
+        "GPUs of each process that holds an estimator's network for all workers of its node: what Ray has; 0 keeps "
+        "networks on the CPU. For multicam and --captioner: of a worker, none by default.",
+        None,
+    )
     memory_gb: float = setting(
-        "Cap on a worker process's memory; 0 for none (captioner and transnet run without).", 6.0
+        "Cap on a worker process's memory; 0 for none (networks, captioner and transnet run without).", 6.0
     )
     timeout_s: float = setting("Seconds a clip may take before its worker is killed.", 600.0)
     stall_s: float = setting("Seconds without any result before the watchdog speaks up.", 300.0)
     commit_s: float = setting("Seconds between commits; each one is a version.", 10.0)
 
-    def resources(self) -> Resources:
-        """What a worker may use."""
+    def resources(self, *, networks: bool = False) -> Resources:
+        """What a worker may use; ``networks`` says that its estimators are."""
         # Models need more address space than decoders, and CUDA reserves far more than it uses.
-        capped = not self.captioner and self.shots != "transnet"
+        capped = not self.captioner and self.shots != "transnet" and not networks
+        share = math.inf if self.gpus is None else self.gpus
         return Resources(
             workers=self.workers,
             cpus=self.cpus or (2.0 if self.modality == "multicam" else 1.0),
-            gpus=self.gpus,
+            gpus=0.0 if networks else self.gpus or 0.0,
+            network_gpus=share if networks else None,
             stall_s=self.stall_s,
             timeout_s=self.timeout_s,
             memory_gb=self.memory_gb if capped else 0,

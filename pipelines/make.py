@@ -1,8 +1,9 @@
-"""Making: from one unit of a plan to its samples and rejects, in one pass over the frames."""
+"""Making: from the units of a segment to their samples and rejects, in one pass over the frames."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from pipelines.audio import read_audio
 from pipelines.clips import clips
 from pipelines.cuts import cut_test
 from pipelines.identity import digest
-from pipelines.modality import Clip
+from pipelines.modality import Clip, Modality
 from pipelines.plan import Recipe
 from pipelines.probe import Probe, probe
 from pipelines.sample import Span, sample_row
@@ -24,33 +25,60 @@ from pipelines.scan import local_source
 from pipelines.timeline import TICKS_PER_SECOND, resample
 
 
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What one modality wants of a segment.
+
+    Attributes:
+        unit: Its unit.
+        recipe: How to make it.
+        modality: The recipe's.
+        common: Columns of all its rows.
+    """
+
+    unit: Mapping[str, Any]
+    recipe: Recipe
+    modality: Modality
+    common: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, request: Mapping[str, Any], part: Mapping[str, Any]) -> Part:
+        """Of a request and one of its ``parts``."""
+        recipe = Recipe(**part["recipe"])
+        return cls(
+            unit=part["unit"],
+            recipe=recipe,
+            modality=modalities.load(recipe.modality),
+            common=common_columns({**request, **part}),
+        )
+
+
 def make(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Make one unit.
+    """Make the units of a segment, one for each modality: frames are decoded once for all.
 
     Args:
-        request: ``unit`` and ``recipe`` as dicts, ``root`` URI, ``decoder``, ``run_id``, and ``from_tick``: where to
-            begin in the unit's segment (not at its start after a crash).
+        request: ``parts`` (``unit`` and ``recipe`` as dicts; same source, segment, timeline, shots), ``root`` URI,
+            ``decoder``, ``run_id``, and after a crash ``from_tick``: where to begin in the segment, and ``from_part``:
+            which part to begin with in the first clip.
 
     Yields:
-        ``{"event": "clip", "span": …}`` before each clip, then ``{"event": "sample" | "reject", "row": …}``.
+        ``{"event": "clip", "span": …, "part": …}`` before each part of each clip, then
+        ``{"event": "sample" | "reject", "row": …}``.
 
     Raises:
         StorageError: The root cannot be written; the build must stop.
     """
-    unit, recipe = request["unit"], Recipe(**request["recipe"])
-    root, timeline = Root.open(request["root"]), recipe.clip_timeline
-    modality = modalities.load(recipe.modality)
-    if modality.media == "audio":
-        from pipelines.make_sound import make_sound
-
-        yield from make_sound(request)
-        return
+    parts = [Part.of(request, part) for part in request["parts"]]
+    unit, timeline = parts[0].unit, parts[0].recipe.clip_timeline
     first_tick, end_tick = max(unit["segment"][0], request.get("from_tick", 0)), unit["segment"][1]
-    common = common_columns(request)
+
+    def refuse(span: Span, stage: str, reason: str, message: str, since: int = 0) -> Iterator[dict[str, Any]]:
+        return (reject(part.common, span, stage, reason, message) for part in parts[since:])
+
     if unit["reason"]:  # the scan found it unusable; --retry-rejects scans again
-        yield reject(common, (first_tick, end_tick), "scan", unit["reason"], unit["message"])
+        yield from refuse((first_tick, end_tick), "scan", unit["reason"], unit["message"])
         return
-    made, reached = 0, first_tick
+    root, made, reached, since = Root.open(request["root"]), 0, first_tick, request.get("from_part", 0)
     try:
         with local_source(unit["source"]["uri"]) as path:
             unchanged(path, unit["source"])
@@ -64,7 +92,7 @@ def make(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             def look(problems: list[str]) -> Iterator[tuple[int, Any]]:
                 return resample(decoders.frames(found, decoder, origin, end, problems), timeline.fps, origin)
 
-            is_cut = cut_test(recipe.shots, lambda: look([]))
+            is_cut = cut_test(parts[0].recipe.shots, lambda: look([]))
             for n, pictures in clips(look(problems), timeline, is_cut):
                 span = (
                     first_tick + n * timeline.frame_ticks,
@@ -72,7 +100,7 @@ def make(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
                 )
                 if span[1] > end_tick + timeline.frame_ticks // 2:
                     break  # the last frame is held to its end, which may lie beyond the segment's
-                yield {"event": "clip", "span": span}
+                yield {"event": "clip", "span": span, "part": since}
                 made, reached = made + 1, span[1]
                 try:
                     if problems:
@@ -80,50 +108,50 @@ def make(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
                             "damaged", f"{len(problems)} problems while decoding: {problems[0]}"
                         )
                     start = found.video.start + Fraction(span[0], TICKS_PER_SECOND)
-                    sound = read_audio(found, start, timeline.audio_samples, timeline.sample_rate)
                     clip = Clip(
                         frames=pictures,
-                        audio=sound,
+                        audio=read_audio(found, start, timeline.audio_samples, timeline.sample_rate),
                         timeline=timeline,
                         caption=unit["source"]["caption"],
                         turns=unit["source"]["turns"],
                         start=span[0] / TICKS_PER_SECOND,
                         local=root.local,
                     )
-                    if modality.media == "joint" and sound is None:
-                        raise UnusableClip(
-                            "no_audio_stream", f"{modality.name} needs sound, and there is none"
-                        )
-                    row = sample_row(root, modality, recipe, clip, unit, span)
-                    yield {
-                        "event": "sample",
-                        "row": {
-                            **common,
-                            **row,
-                            "decoder": decoder,
-                            "decoder_reason": why,
-                            "av_offset_ms": _offset_ms(found),
-                        },
-                    }
                 except SourceError as error:
-                    yield reject(common, span, "clip", error.reason, str(error))
+                    yield from refuse(span, "clip", error.reason, str(error), since)
+                else:
+                    own = {"decoder": decoder, "decoder_reason": why, "av_offset_ms": _offset_ms(found)}
+                    for index, part in enumerate(parts[since:], since):
+                        yield {"event": "clip", "span": span, "part": index}
+                        yield _sample(root, part, clip, span, own)
+                since = 0
                 problems.clear()
             if problems:
-                yield reject(common, (reached, end_tick), "decode", "damaged", problems[0])
+                yield from refuse((reached, end_tick), "decode", "damaged", problems[0])
     except SourceError as error:
-        yield reject(common, (reached, end_tick), "decode", error.reason, str(error))
+        yield from refuse((reached, end_tick), "decode", error.reason, str(error))
         return
     if not made and not problems and "from_tick" not in request:
         have = (end_tick - first_tick) / timeline.frame_ticks
         short = have < timeline.frames - 0.5
-        yield reject(
-            common,
+        yield from refuse(
             (first_tick, end_tick),
             "clip",
             "too_short" if short else "no_clip_between_cuts",
             f"{have:.0f} frames at {float(timeline.fps):g} fps; a clip needs {timeline.frames}"
             + ("" if short else " between two cuts"),
         )
+
+
+def _sample(root: Root, part: Part, clip: Clip, span: Span, own: Mapping[str, Any]) -> dict[str, Any]:
+    """What one modality makes of a clip: a sample, or a reject."""
+    try:
+        if part.modality.media == "joint" and clip.audio is None:
+            raise UnusableClip("no_audio_stream", f"{part.modality.name} needs sound, and there is none")
+        row = sample_row(root, part.modality, part.recipe, clip, part.unit, span)
+    except SourceError as error:
+        return reject(part.common, span, "clip", error.reason, str(error))
+    return {"event": "sample", "row": {**part.common, **row, **own}}
 
 
 def unchanged(path: Path, source: Mapping[str, Any]) -> None:

@@ -28,6 +28,7 @@ import pkgutil
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -37,6 +38,7 @@ from numpy.typing import NDArray
 
 from catalogs.errors import ConfigError
 from catalogs.root import Root
+from pipelines import selection
 from pipelines.estimators.card import Card
 from pipelines.timeline import Timeline
 
@@ -75,6 +77,11 @@ class Clip:
     start: float = 0.0
     sounds: tuple[Sound, Sound] | None = None
     local: Callable[[str], Path] | None = None
+
+    @cached_property
+    def measures(self) -> selection.Measures:
+        """What every clip with pictures is selected by; made once for all modalities."""
+        return selection.measure(list(self.frames))
 
 
 def _the_clip_itself(clip: Clip, signal: Signal, params: Any) -> Frames | None:

@@ -11,7 +11,7 @@ from catalogs.console import positive
 from catalogs.errors import ConfigError
 from catalogs.root import Root
 from pipelines import blender
-from pipelines.commit import Report, Work, make_and_commit, run_metadata
+from pipelines.commit import Output, Report, Work, make_and_commit, run_metadata
 from pipelines.config import BuildConfig
 from pipelines.identity import canonical, digest
 from pipelines.modality import parse_params
@@ -130,7 +130,6 @@ def build_scenes(config: BuildConfig) -> Report | None:
     }
     request = {
         "op": "scene",
-        "recipe": asdict(recipe),
         "root": root.uri,
         "scene": scene,
         "blender": str(blender.find_blender()),
@@ -139,16 +138,13 @@ def build_scenes(config: BuildConfig) -> Report | None:
         "memory_gb": resources.memory_gb,
     }
     work = Work(
-        catalog=name,
         label=NAME,
-        columns=COLUMNS,
-        timeline=recipe.timeline,
-        units=units,
+        outputs=[Output(catalog=name, columns=COLUMNS, recipe=recipe, units=units)],
         request=request,
         resources=resources,
         commit_s=config.commit_s,
     )
-    return make_and_commit(root, work, run_metadata("build", config), retry_rejects=config.retry_rejects)
+    return make_and_commit(root, work, run_metadata("build", config), retry_rejects=config.retry_rejects)[0]
 
 
 def _unit(recipe: Recipe, index: int, ticks: int) -> Unit:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from fractions import Fraction
 from typing import Any
 
@@ -15,7 +14,7 @@ from catalogs.errors import ConfigError, InputError
 from catalogs.query import pin, select, table_of
 from catalogs.root import Root
 from pipelines import modality as modalities
-from pipelines.commit import Report, Work, make_and_commit, run_metadata
+from pipelines.commit import Output, Report, Work, make_and_commit, run_metadata
 from pipelines.config import BuildConfig
 from pipelines.identity import digest
 from pipelines.plan import Recipe, Unit, load_recipe
@@ -80,17 +79,15 @@ to build    {len(units)} scenes, those done before included; nothing is rendered
         return None
 
     # 3. Make what the ledger does not have, and 4. commit it.
+    columns = pa.schema([*modality.schema, *COLUMNS])
     work = Work(
-        catalog=name,
         label=modality.name,
-        columns=pa.schema([*modality.schema, *COLUMNS]),
-        timeline=recipe.timeline,
-        units=units,
-        request={"op": "pairs", "recipe": asdict(recipe), "root": root.uri, "from": str(catalog)},
+        outputs=[Output(catalog=name, columns=columns, recipe=recipe, units=units)],
+        request={"op": "pairs", "root": root.uri, "from": str(catalog)},
         resources=config.resources(),
         commit_s=config.commit_s,
     )
-    return make_and_commit(root, work, run_metadata("build", config), retry_rejects=config.retry_rejects)
+    return make_and_commit(root, work, run_metadata("build", config), retry_rejects=config.retry_rejects)[0]
 
 
 def timeline_of(takes: Iterable[Mapping[str, Any]], resolution: str | None) -> Timeline:

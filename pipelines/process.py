@@ -13,6 +13,7 @@ import json
 import os
 import queue
 import resource
+import shutil
 import subprocess
 import tempfile
 import threading
@@ -158,6 +159,12 @@ class WorkerProcess:
 def python_path() -> str:
     """PYTHONPATH for processes of ours: they find the packages also when run from outside their checkout."""
     return os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
+def memory_folder(size: int) -> str | None:
+    """A folder in memory for files of ``size`` bytes in all; None, where tempfile's own will do, if it has no room."""
+    memory = Path("/dev/shm")
+    return str(memory) if memory.is_dir() and shutil.disk_usage(memory).free > 2 * size else None
 
 
 def _pump(stream: IO[str] | None, answers: queue.Queue[str | None]) -> None:

@@ -13,15 +13,19 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import math
 import os
 import sys
+import tempfile
+import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from catalogs import errors
-from catalogs.errors import AvcontrolError, SourceError, WorkerError
+from catalogs.errors import AvcontrolError, ConfigError, SourceError, WorkerError
+from pipelines.estimators import shared
 from pipelines.process import WorkerProcess, python_path
 from pipelines.scan import source_row
 
@@ -35,6 +39,8 @@ class Resources:
     Attributes:
         workers: Actors; 0 means one for every ``cpus`` that Ray has.
         cpus, gpus: Per actor, as Ray counts them.
+        network_gpus: Of each process that holds the estimators' networks for the actors of its node; inf for as much
+            as Ray has, 0 for networks on the CPU in every actor, None where there are no networks.
         memory_gb: Cap on a worker process's address space; 0 for none.
         timeout_s: Seconds one clip may take before its worker is killed.
         stall_s: Seconds without any result before the watchdog speaks up.
@@ -43,6 +49,7 @@ class Resources:
     workers: int = 0
     cpus: float = 1.0
     gpus: float = 0.0
+    network_gpus: float | None = None
     memory_gb: float = 6.0
     timeout_s: float = 600.0
     stall_s: float = 300.0
@@ -94,10 +101,16 @@ def run(
 
     available = ray.cluster_resources().get("CPU", 1.0)
     workers = resources.workers or max(1, int(available // max(resources.cpus, 0.01)))
+    hosts = _network_hosts(resources.network_gpus)
     actor = ray.remote(
         num_cpus=resources.cpus, num_gpus=resources.gpus, max_restarts=-1, max_task_retries=-1
     )(_Shell)
-    pool = [actor.remote(stage, dict(arguments)) for _ in range(min(workers, len(rows)))]
+    pool = [
+        actor.options(**options).remote(stage, dict(arguments), environment)
+        for options, environment in itertools.islice(
+            _places(hosts, resources.network_gpus), min(workers, len(rows))
+        )
+    ]
     waiting, finished = iter(rows), 0
     # An actor gets its first row when it has started, so none waits on a node that may never come.
     busy = {shell.ready.remote(): shell for shell in pool}
@@ -121,16 +134,17 @@ def run(
                     raise_fatal(result)
                     yield result
     finally:
-        for shell in pool:
+        for shell in [*pool, *hosts]:
             ray.kill(shell)
 
 
 class _Shell:
     """What Ray sees of a stage."""
 
-    def __init__(self, stage: type, arguments: dict[str, Any]) -> None:
+    def __init__(self, stage: type, arguments: dict[str, Any], environment: dict[str, str]) -> None:
         self.stage, self.arguments = stage, arguments
         self.made: Any = None
+        os.environ.update(environment)
 
     def ready(self) -> None:
         """Done once the actor runs."""
@@ -151,6 +165,57 @@ class _Shell:
                     "hint": error.hint,
                 }
             ]
+
+
+class _NetworkHost:
+    """What Ray sees of a process that holds networks; the GPU is its."""
+
+    def __init__(self) -> None:
+        self.folder = tempfile.TemporaryDirectory(prefix="avcontrol-")  # Unix sockets want short paths
+        self.address = f"{self.folder.name}/networks"
+        threading.Thread(target=shared.keep, args=(self.address,), daemon=True).start()
+
+    def place(self) -> tuple[str, str]:
+        """The node's ID, and where on it the process listens."""
+        import ray
+
+        return ray.get_runtime_context().get_node_id(), self.address
+
+
+def _network_hosts(share: float | None) -> list[Any]:
+    """An actor for each share of Ray's GPUs; see :class:`Resources`.
+
+    Raises:
+        ConfigError: Ray has fewer GPUs than one share.
+    """
+    import ray
+
+    there = ray.cluster_resources().get("GPU", 0.0)
+    if share == math.inf:
+        share = min(1.0, there)
+    if not share:
+        return []
+    if there < share:
+        raise ConfigError(f"--gpus {share:g}: Ray has {there:g}", "Leave --gpus out to take what there is.")
+    actor = ray.remote(num_cpus=0, num_gpus=share, max_restarts=-1, max_task_retries=-1)(_NetworkHost)
+    return [actor.remote() for _ in range(int(there // share))]
+
+
+def _places(hosts: Sequence[Any], share: float | None) -> Iterator[tuple[dict[str, Any], dict[str, str]]]:
+    """Where each actor goes and what its environment is: beside a host, each in turn, or anywhere."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    blind = {} if share is None else {"CUDA_VISIBLE_DEVICES": ""}
+    if not hosts:
+        return itertools.repeat(({}, blind))
+    return itertools.cycle(
+        (
+            {"scheduling_strategy": NodeAffinitySchedulingStrategy(node_id=node, soft=False)},
+            {**blind, shared.VARIABLE: address},
+        )
+        for node, address in ray.get([host.place.remote() for host in hosts])
+    )
 
 
 class MediaWorker:
@@ -186,41 +251,38 @@ class MediaWorker:
         return [source_row(request["source"]) | {"reason": reason, "message": message}]
 
     def _make(self, request: dict[str, Any]) -> list[dict[str, Any]]:
-        """Make a unit; after a crash, reject the clip in hand and go on behind it."""
-        start, end = request["unit"]["segment"]
+        """Make the parts of a unit; what breaks the worker is rejected, and it goes on behind that."""
+        parts: list[dict[str, Any]] = request["parts"]
+        start, end = parts[0]["unit"]["segment"]
         results: list[dict[str, Any]] = []
         while True:
+            # Until a clip is announced, all that is asked for is in hand.
             span = (request.get("from_tick", start), end)
+            hand = range(request.get("from_part", 0), len(parts))
+            broken = None
             try:
                 for answer in self.process.call(request):
                     if answer["event"] == "clip":
-                        span = tuple(answer["span"])
+                        span, part = tuple(answer["span"]), answer.get("part", 0)
+                        hand = range(part, part + 1)
                     elif answer["event"] in ("sample", "reject"):
                         results.append(answer)
                     elif answer["event"] == "error" and answer["fatal"]:
                         return [answer]
                     elif answer["event"] == "error":
-                        results.append(self._rejected(request, span, answer["kind"], answer["message"]))
-                break
+                        broken = answer["kind"], answer["message"]
             except WorkerError as error:
-                results.append(self._rejected(request, span, error.reason, str(error)))
-            if span[1] >= end:
+                broken = error.reason, str(error)
+            if broken is None:
                 break
-            request = {**request, "from_tick": span[1]}
-        counts = {
-            event: sum(result["event"] == event for result in results) for event in ("sample", "reject")
-        }
-        unit = request["unit"]
-        return [
-            *results,
-            {
-                "event": "unit",
-                "unit_id": unit["id"],
-                "source_uri": unit["source"]["uri"],
-                "samples": counts["sample"],
-                "rejects": counts["reject"],
-            },
-        ]
+            results += [self._rejected({**request, **parts[part]}, span, *broken) for part in hand]
+            if hand.stop < len(parts):
+                request = {**request, "from_tick": span[0], "from_part": hand.stop}
+            elif span[1] < end:
+                request = {**request, "from_tick": span[1], "from_part": 0}
+            else:
+                break
+        return results + [_done(part["unit"], results) for part in parts]
 
     def _rejected(
         self, request: dict[str, Any], span: Sequence[int], reason: str, message: str
@@ -228,6 +290,18 @@ class MediaWorker:
         from pipelines.make import common_columns, reject  # with PyAV and OpenCV: only when something broke
 
         return reject(common_columns(request), (span[0], span[1]), "worker", reason, message)
+
+
+def _done(unit: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """That a unit is finished, and what came of it."""
+    events = [result["event"] for result in results if result["row"]["unit_id"] == unit["id"]]
+    return {
+        "event": "unit",
+        "unit_id": unit["id"],
+        "source_uri": unit["source"]["uri"],
+        "samples": events.count("sample"),
+        "rejects": events.count("reject"),
+    }
 
 
 def raise_fatal(result: Mapping[str, Any]) -> None:

@@ -190,7 +190,7 @@ def _figures(clip: Clip, recipe: Recipe) -> dict[str, float]:
     """
     if not clip.frames:
         return {}
-    measures = selection.measure(list(clip.frames))
+    measures = clip.measures
     selection.check(measures, selection.Selection(**json.loads(recipe.selection)))
     return {
         "quality": measures.quality,

@@ -26,6 +26,7 @@ from pipelines.identity import child_rng, digest
 from pipelines.make import common_columns, reject
 from pipelines.motions import fetch, motion_files
 from pipelines.plan import Recipe
+from pipelines.process import memory_folder
 from pipelines.sample import made_with, stored, write_npz
 from pipelines.timeline import TICKS_PER_SECOND
 from pipelines.writers import write_video
@@ -325,5 +326,4 @@ def _fast(spec: SceneSpec, flow: bool) -> str | None:
     """A folder in memory for what the renderer hands over, where the system has one with room to spare."""
     pixels = spec.width * spec.height * spec.frames * len(spec.cameras)
     needed = pixels * (3 + 4 + 2 + 16 * flow) + 2**28  # picture, depth, index, flow; and the geometry
-    memory = Path("/dev/shm")
-    return str(memory) if memory.is_dir() and shutil.disk_usage(memory).free > 2 * needed else None
+    return memory_folder(needed)

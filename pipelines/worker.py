@@ -1,8 +1,9 @@
 """The media worker: decodes, measures, draws and encodes, in a process that may crash without harm.
 
 Started by :mod:`pipelines.process` as ``python -m pipelines.worker``. Requests have an ``op``: ``scan``
-(:mod:`pipelines.scan`), ``make`` (:mod:`pipelines.make`), ``scene`` (:mod:`pipelines.takes`) or ``pairs``
-(:mod:`pipelines.make_pairs`).
+(:mod:`pipelines.scan`), ``make`` (:mod:`pipelines.make`), ``sound`` (:mod:`pipelines.make_sound`), ``scene``
+(:mod:`pipelines.takes`) or ``pairs`` (:mod:`pipelines.make_pairs`). All but ``scan`` have ``parts``, units with their
+recipes; all but ``make`` have one.
 """
 
 from __future__ import annotations
@@ -70,22 +71,30 @@ def serve() -> None:
 
 
 def _answer(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    if request["op"] == "scan":
+    op = request["op"]
+    if op == "scan":
         from pipelines.scan import scan_source
 
         yield scan_source(request["source"])
-    elif request["op"] == "scene":
+        return
+    if op == "make":
+        from pipelines.make import make
+
+        yield from make(request)
+        return
+    request = {**request, **request["parts"][0]}
+    if op == "scene":
         from pipelines.takes import make_scene
 
         yield from make_scene(request)
-    elif request["op"] == "pairs":
+    elif op == "pairs":
         from pipelines.make_pairs import make_pairs
 
         yield from make_pairs(request)
     else:
-        from pipelines.make import make
+        from pipelines.make_sound import make_sound
 
-        yield from make(request)
+        yield from make_sound(request)
 
 
 def _listen(requests: queue.Queue[str]) -> None:

@@ -11,7 +11,7 @@ import atexit
 import hashlib
 import importlib.util
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -24,6 +24,7 @@ from catalogs.errors import ConfigError, EstimatorUnavailable, UnusableClip
 from pipelines.estimators.card import Card, named
 from pipelines.estimators.depth_steady import flicker, follow, steady
 from pipelines.estimators.serving import HostedModel, python_of
+from pipelines.estimators.shared import Network, network
 
 Frames = Sequence[NDArray[np.uint8]]
 
@@ -98,12 +99,12 @@ class Estimator:
     Attributes:
         card: What it is.
         weights: Hash of its weights.
-        network: Frames to inverse depth [F, H, W] and confidence.
+        network: See :func:`open_network`.
     """
 
     card: Card
     weights: str
-    network: Callable[[Frames], tuple[NDArray[np.float32], NDArray[np.float32] | None]]
+    network: Network
 
     def __call__(self, frames: Frames) -> Depth:
         """Depth of a clip.
@@ -115,7 +116,8 @@ class Estimator:
             UnusableClip: The network gives NaN, the same depth everywhere, or does not fit into memory; its process
                 failed, died or hung on the clip.
         """
-        return finish(self.card, frames, *self.network(frames))
+        found = self.network(frames=np.stack(frames))
+        return finish(self.card, frames, found["inverse"], found.get("confidence"))
 
 
 def finish(
@@ -174,26 +176,30 @@ def load(name: str, *, weights: str = "", checkout: str = "", device: str = "aut
         ConfigError: No such estimator, or the weights are another one's.
         EstimatorUnavailable: Weights, checkout or a package are missing here; the hint says how to get them.
     """
-    card = card_of(name)
     hashed = weights_hash(name, weights=weights, checkout=checkout)
+    found = network("depth", name, weights=weights, checkout=checkout, device=device)
+    return Estimator(card=card_of(name), weights=hashed, network=found)
+
+
+def open_network(name: str, *, weights: str, checkout: str, device: str) -> Network:
+    """The network itself; arguments and errors as of :func:`load`.
+
+    Returns:
+        ``frames`` [F, H, W, 3] to ``inverse`` and, where the network says how sure it is, ``confidence``, [F, H, W].
+    """
+    card = card_of(name)
     path = _located(card, weights)
     if not card.checkout:
         from pipelines.estimators.depth_anything import DepthAnything
 
-        return Estimator(card=card, weights=hashed, network=DepthAnything(path, device))
+        return DepthAnything(path, device)
     home = Path(checkout).expanduser().resolve() if checkout else None
-    model = HostedModel(
+    return HostedModel(
         "pipelines.estimators.depth_worker",
         [str(home or ""), name, str(path.resolve()), device],
         python=python_of(home) if home else None,
         hint=f"Its process needs what {card.checkout} asks for, here or in the checkout's .venv.",
     )
-
-    def network(frames: Frames) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        found = model(frames=np.stack(frames))
-        return found["inverse"], found.get("confidence")
-
-    return Estimator(card=card, weights=hashed, network=network)
 
 
 atexit.register(load.cache_clear)  # so that processes end before the interpreter does

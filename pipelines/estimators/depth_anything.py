@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Sequence
 from contextlib import nullcontext
 from math import ceil
 from pathlib import Path
@@ -19,7 +18,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 TURNS = 3
-"""Batches on a GPU at a time, where as many threads call."""
+"""Batches on a GPU at a time, where as many threads call: one is copied while another is computed."""
 
 
 class DepthAnything:
@@ -31,6 +30,7 @@ class DepthAnything:
 
     Attributes:
         batch: Pictures at a time; halved when they do not fit into memory.
+        turns: Threads that may call at a time.
 
     Raises:
         EstimatorUnavailable: The weights do not load.
@@ -58,7 +58,7 @@ class DepthAnything:
             raise EstimatorUnavailable(f"the depth network in {path} does not load: {said}") from None
         if report["missing_keys"]:  # transformers fills them with random numbers
             raise EstimatorUnavailable(f"{path} lacks {len(report['missing_keys'])} of the network's weights")
-        self.batch = 25
+        self.batch, self.turns = 25, TURNS if device.startswith("cuda") else 1
         self.device = device
         self.network: Any = network.eval().requires_grad_(False).to(device)
         # Some batches on a GPU at a time, so that one is copied while another is computed.
@@ -69,19 +69,19 @@ class DepthAnything:
         else:
             self._turns.put(nullcontext())
 
-    def __call__(self, frames: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.float32], None]:
+    def __call__(self, frames: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         """Inverse depth of every picture by itself.
 
         Args:
-            frames: RGB [H, W, 3], all of one size.
+            frames: RGB [F, H, W, 3].
 
         Returns:
-            Relative inverse depth, bigger is nearer, [F, H, W]; no confidence, of which it says nothing.
+            ``inverse``: relative inverse depth, bigger is nearer, [F, H, W]; of its confidence it says nothing.
 
         Raises:
             UnusableClip: One picture alone does not fit into memory.
         """
-        height, width = frames[0].shape[:2]
+        height, width = frames.shape[1:3]
         inverse = np.empty((len(frames), height, width), np.float32)
         done = 0
         while done < len(frames):
@@ -98,17 +98,17 @@ class DepthAnything:
                 )
             else:
                 self.batch = len(part) // 2
-        return inverse, None
+        return {"inverse": inverse}
 
-    def _infer(self, part: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32] | None:
+    def _infer(self, part: NDArray[np.uint8]) -> NDArray[np.float32] | None:
         """Of one batch; None where memory does not suffice."""
         import torch
 
         on_gpu = self.device.startswith("cuda")
-        size = (len(part), *part[0].shape[:2])
+        size = part.shape[:3]
         pixels = torch.empty((*size, 3), dtype=torch.uint8, pin_memory=on_gpu)
         found = torch.empty(size, pin_memory=on_gpu)
-        np.stack(part, out=pixels.numpy())
+        pixels.numpy()[:] = part
         turn = self._turns.get()
         try:
             with torch.inference_mode(), turn:

@@ -7,7 +7,7 @@ their own from checkouts of their repositories; nothing is fetched from here.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,6 +20,7 @@ from catalogs.errors import EstimatorUnavailable, UnusableClip
 from pipelines.estimators import flow
 from pipelines.estimators.card import Card, named
 from pipelines.estimators.serving import HostedModel, python_of
+from pipelines.estimators.shared import Network, network
 
 Frames = Sequence[NDArray[np.uint8]]
 Array = NDArray[np.float64]
@@ -141,6 +142,24 @@ def load(name: str, *, weights: str = "", checkout: str = "", device: str = "aut
     card = card_of(name)
     if card is DIS:
         return Tracker(card=card, weights="", network=flow.follow)
+    model = network("tracks", name, weights=weights, checkout=checkout, device=device)
+
+    def follow(frames: Frames, queries: Array) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        found: Mapping[str, NDArray[Any]] = model(
+            frames=np.stack(frames), queries=np.asarray(queries, np.float64)
+        )
+        return found["pixels"], found["confidence"]
+
+    return Tracker(card=card, weights=weights_hash(name, weights), network=follow)
+
+
+def open_network(name: str, *, weights: str, checkout: str, device: str) -> Network:
+    """The network itself; arguments and errors as of :func:`load`.
+
+    Returns:
+        ``frames`` [F, H, W, 3] and ``queries`` [N, 3] to ``pixels`` [F, N, 2] and ``confidence`` [F, N].
+    """
+    card = card_of(name)
     folder = Path(checkout).expanduser().resolve()
     if not checkout or not (folder / _CODE[name]).is_file():
         missing = f"there is no {_CODE[name]} in {checkout}" if checkout else "its code is not here"
@@ -148,22 +167,12 @@ def load(name: str, *, weights: str = "", checkout: str = "", device: str = "aut
         raise EstimatorUnavailable(
             f"{name}: {missing}", f"Get it with `git clone {card.checkout}`, then `--set checkout={home}`."
         )
-    file = _weights_file(card, weights)
-    hint = f"Its process needs {', '.join(card.packages)}, here or in {folder / '.venv'}."
-    model = HostedModel(
+    return HostedModel(
         f"pipelines.estimators.{_WORKERS[name]}",
-        [str(folder), str(file), device],
+        [str(folder), str(_weights_file(card, weights)), device],
         python=python_of(folder),
-        hint=hint,
+        hint=f"Its process needs {', '.join(card.packages)}, here or in {folder / '.venv'}.",
     )
-
-    def network(frames: Frames, queries: Array) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        found: dict[str, NDArray[Any]] = model(
-            frames=np.stack(frames), queries=np.asarray(queries, np.float64)
-        )
-        return found["pixels"], found["confidence"]
-
-    return Tracker(card=card, weights=weights_hash(name, weights), network=network)
 
 
 @cache

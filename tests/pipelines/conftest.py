@@ -68,6 +68,7 @@ class Cluster:
                 f"--port={self.port}",
                 f"--dashboard-port={self.dashboard}",
                 "--num-cpus=2",
+                "--num-gpus=1",  # by name only: what runs there finds none, and takes the CPU
                 "--include-dashboard=true",
                 f"--temp-dir={self.temp}",
                 "--disable-usage-stats",

@@ -43,7 +43,7 @@ def rows_of(root: Path, name: str = "canny", kind: str = "samples") -> list[dict
 @pytest.fixture(scope="module")
 def built(clips, ray_here, tmp_path_factory):
     root = tmp_path_factory.mktemp("root")
-    report = build(config(clips, root))
+    [report] = build(config(clips, root))
     return root, report
 
 
@@ -109,7 +109,7 @@ def test_media_are_what_their_names_say(built):
 def test_the_same_build_again_does_nothing(built, clips):
     root, _ = built
     version = table_of(Root.open(str(root)), "canny").version
-    again = build(config(clips, root))
+    [again] = build(config(clips, root))
     assert (again.samples, again.units, again.skipped) == (0, 0, 7)
     assert table_of(Root.open(str(root)), "canny").version == version
 
@@ -127,9 +127,9 @@ def test_a_changed_parameter_replaces_and_time_travel_keeps(clips, tmp_path):
     one = tmp_path / "one"
     one.mkdir()
     shutil.copy(clips / "4.mp4", one)
-    first = build(config(one, tmp_path / "root"))
+    [first] = build(config(one, tmp_path / "root"))
     before = rows_of(tmp_path / "root")
-    second = build(config(one, tmp_path / "root", settings={"low": "50"}))
+    [second] = build(config(one, tmp_path / "root", settings={"low": "50"}))
     after = rows_of(tmp_path / "root")
     assert second.replaced == len(before) == len(after) == 1
     assert before[0]["sample_id"] != after[0]["sample_id"] and before[0]["video"] == after[0]["video"]
@@ -145,7 +145,7 @@ def test_a_changed_source_rebuilds_only_its_own(clips, tmp_path):
     build(config(folder, tmp_path / "root"))
     before = {row["source_uri"]: row["sample_id"] for row in rows_of(tmp_path / "root")}
     write_video(folder / "4.mp4", moving(20, 77), Fraction(24))
-    report = build(config(folder, tmp_path / "root"))
+    [report] = build(config(folder, tmp_path / "root"))
     after = rows_of(tmp_path / "root")
     assert (report.units, report.samples, report.replaced) == (1, 2, 1)
     assert before[str(folder / "3.mp4")] in {row["sample_id"] for row in after}
@@ -165,7 +165,7 @@ def test_a_new_selection_keeps_the_samples_it_still_takes(clips, tmp_path):
     one = str(clips / "4.mp4")
     build(config(one, tmp_path / "root"))
     before = rows_of(tmp_path / "root")[0]
-    report = build(config(one, tmp_path / "root", min_motion=0.0041))
+    [report] = build(config(one, tmp_path / "root", min_motion=0.0041))
     after = rows_of(tmp_path / "root")
     assert [row["sample_id"] for row in after] == [before["sample_id"]] and report.replaced == 1
 
@@ -180,7 +180,7 @@ def test_poison_costs_its_own_rows_alone(clips, tmp_path):
     write_video(folder / "short.mp4", moving(8, 1), Fraction(24))
     write_video(folder / "still.mp4", [moving(1, 1)[0]] * 12, Fraction(24))
     write_video(folder / "dark.mp4", [frame // 40 for frame in moving(12, 2)], Fraction(24))
-    report = build(config(folder, tmp_path / "root"))
+    [report] = build(config(folder, tmp_path / "root"))
     reasons = {
         Path(row["source_uri"]).stem: row["reason"] for row in rows_of(tmp_path / "root", kind="rejects")
     }
@@ -205,8 +205,8 @@ def test_retry_rejects_makes_them_again(clips, tmp_path):
     write_video(folder / "still.mp4", [moving(1, 1)[0]] * 12, Fraction(24))
     shutil.copy(clips / "4.mp4", folder)
     build(config(folder, tmp_path / "root"))
-    assert build(config(folder, tmp_path / "root")).units == 0
-    again = build(config(folder, tmp_path / "root", retry_rejects=True))
+    assert build(config(folder, tmp_path / "root"))[0].units == 0
+    [again] = build(config(folder, tmp_path / "root", retry_rejects=True))
     assert (again.units, again.rejects) == (1, 1) and len(rows_of(tmp_path / "root", kind="rejects")) == 1
 
 
@@ -220,10 +220,10 @@ def test_retry_rejects_scans_again_what_could_not_be_read(clips, tmp_path):
     failed = asdict(list_sources(str(folder))[0])
     row = source_row(failed) | {"reason": "timeout", "message": "no answer"}
     Table.open(root, "sources", key=("source_id",), create=SOURCES).append_new([row], {"run_id": "before"})
-    first = build(config(folder, tmp_path / "root"))
+    [first] = build(config(folder, tmp_path / "root"))
     assert (first.samples, first.rejects) == (1, 1)
     assert [row["reason"] for row in rows_of(tmp_path / "root", kind="rejects")] == ["timeout"]
-    again = build(config(folder, tmp_path / "root", retry_rejects=True))
+    [again] = build(config(folder, tmp_path / "root", retry_rejects=True))
     assert again.samples == 1 and rows_of(tmp_path / "root", kind="rejects") == []
     assert len(rows_of(tmp_path / "root")) == 2
 
@@ -282,7 +282,7 @@ def test_commits_carry_their_run(built):
 
 
 def test_dry_run_writes_nothing(clips, tmp_path, capsys):
-    assert build(config(clips, tmp_path / "root", dry_run=True)) is None
+    assert build(config(clips, tmp_path / "root", dry_run=True)) == []
     said = capsys.readouterr().out
     assert "7 sources" in said and "CPU hours" in said and not (tmp_path / "root").exists()
 

@@ -83,7 +83,7 @@ def test_the_network_sees_what_the_library_would_show_it(weights: Path, size: tu
 def test_depth_of_each_frame_is_the_networks(weights: Path) -> None:
     frames, _ = panned(3)
     one_by_one = DepthAnything(weights, "cpu")
-    found, _ = one_by_one(frames)
+    found = one_by_one(np.stack(frames))["inverse"]
     assert found.shape == (3, 72, 128) and found.dtype == np.float32 and found.std() > 0.01
     with torch.inference_mode():
         raw = tiny_depth.network()(one_by_one.prepared(torch.from_numpy(np.stack(frames)))).predicted_depth
@@ -101,7 +101,7 @@ def test_estimate_says_what_it_is_and_is_the_same_again(weights: Path) -> None:
     assert found.flicker is not None and found.flicker >= 0
     np.testing.assert_array_equal(found.inverse, again.inverse)
     assert depth.load(SMALL, weights=str(weights), device="cpu") is estimator
-    raw, _ = DepthAnything(weights, "cpu")(frames)
+    raw = DepthAnything(weights, "cpu")(np.stack(frames))["inverse"]
     np.testing.assert_array_equal(found.inverse, steady(raw, follow(frames)))
     for steadied, before in zip(found.inverse, raw, strict=True):  # a scale and shift for each frame, no more
         assert np.corrcoef(steadied.ravel(), before.ravel())[0, 1] > 1 - 1e-5
@@ -121,9 +121,9 @@ def test_weights_are_told_apart_by_their_content(weights: Path, tmp_path: Path) 
 @given(fits=st.integers(1, 9), count=st.integers(1, 9))
 @settings(deadline=None, max_examples=10)
 def test_batches_are_halved_until_they_fit(weights: Path, fits: int, count: int) -> None:
-    frames, _ = panned(count, 56, 56)
+    frames = np.stack(panned(count, 56, 56)[0])
     one_by_one, tried = DepthAnything(weights, "cpu"), list[int]()
-    network, expected = one_by_one.network, one_by_one(frames)[0]
+    network, expected = one_by_one.network, one_by_one(frames)["inverse"]
 
     def cramped(pixel_values: torch.Tensor) -> Any:
         tried.append(len(pixel_values))
@@ -132,7 +132,7 @@ def test_batches_are_halved_until_they_fit(weights: Path, fits: int, count: int)
         return network(pixel_values=pixel_values)
 
     one_by_one.network = mock.Mock(side_effect=cramped, config=network.config, dtype=network.dtype)
-    np.testing.assert_allclose(one_by_one(frames)[0], expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(one_by_one(frames)["inverse"], expected, rtol=1e-4, atol=1e-4)
     assert sum(size > fits for size in tried) <= 4  # from 9 by halves
     before = len(tried)
     one_by_one(frames)
@@ -144,7 +144,7 @@ def test_a_frame_too_large_for_the_memory_is_refused(weights: Path) -> None:
     config, full = one_by_one.network.config, torch.OutOfMemoryError("CUDA out of memory")
     one_by_one.network = mock.Mock(side_effect=full, config=config, dtype=torch.float32)
     with pytest.raises(UnusableClip, match=r"128x72.*memory") as refused:
-        one_by_one(panned()[0])
+        one_by_one(np.stack(panned()[0]))
     assert refused.value.reason == "out_of_memory"
 
 

@@ -43,7 +43,7 @@ def config(root: Path, **more) -> BuildConfig:
 @pytest.fixture(scope="module")
 def rendered(ray_here, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("root")
-    report = build(config(root))
+    [report] = build(config(root))
     assert (report.samples, report.rejects, report.catalog.partition("@")[0]) == (4, 0, "scenes")
     return root
 
@@ -106,7 +106,7 @@ def test_twins_differ_in_what_they_are_for(rendered: Path) -> None:
 
 @needs_blender
 def test_a_second_build_renders_nothing_and_another_camera_does_not_change_the_scene(rendered: Path) -> None:
-    again = build(config(rendered))
+    [again] = build(config(rendered))
     assert (again.samples, again.units, again.skipped) == (0, 0, 1)
 
 

@@ -36,7 +36,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Root:
 
 @pytest.fixture(scope="module")
 def camera_video(root: Root, ray_here) -> list[dict]:
-    report = build(config(root, "camera-video"))
+    [report] = build(config(root, "camera-video"))
     assert report.catalog.startswith("camera_video@") and report.rejects == 0
     return select(root, "camera_video").to_pylist()
 
@@ -76,7 +76,7 @@ def test_the_target_is_the_take_itself_not_a_copy(root: Root, camera_video: list
 
 def test_it_is_a_catalog_like_any_other(root: Root, camera_video: list[dict], tmp_path: Path) -> None:
     assert validate(root, "camera_video", deep=True) == [] == validate(root, "scenes", deep=True)
-    again = build(config(root, "camera-video"))
+    [again] = build(config(root, "camera-video"))
     assert (again.samples, again.units, again.skipped) == (0, 0, 2)
     run = CliRunner().invoke(
         cli, ["catalog", "preview", "camera_video", "--root", root.uri, "--out", str(tmp_path / "sheet.png")]
@@ -106,7 +106,7 @@ def test_a_local_edit_changes_one_thing_in_both_directions(root: Root) -> None:
         changed = np.abs(pictures(root, row["reference_video"]) - pictures(root, row["video"])).max(-1) > 60
         assert row["edit"] == "recolour" and row["edited"] == "box"
         assert abs(changed.mean() - row["edit_area"]) < 0.3 * row["edit_area"]
-    once = build(config(root, "local-edit", catalog="forward", settings={"direction": "forward"}))
+    [once] = build(config(root, "local-edit", catalog="forward", settings={"direction": "forward"}))
     assert once.samples == 2
 
 
@@ -127,13 +127,13 @@ def test_a_take_that_shows_too_little_is_rejected_with_its_reason(root: Root) ->
 
 @pytest.mark.parametrize("modality", ["camera-image", "depth", "pose", "tracks", "blender-preview"])
 def test_each_take_alone_makes_a_pair(root: Root, modality: str) -> None:
-    report = build(config(root, modality))
+    [report] = build(config(root, modality))
     rows = select(root, modality.replace("-", "_")).to_pylist()
     assert report.samples == len(rows) == 4 and {row["camera"] for row in rows} == {"camera-0", "camera-1"}
 
 
 def test_another_size_and_a_dry_run(root: Root) -> None:
-    report = build(config(root, "depth", catalog="small", resolution="64x64x9"))
+    [report] = build(config(root, "depth", catalog="small", resolution="64x64x9"))
     (row, *_) = select(root, "small").to_pylist()
     assert report.samples == 4 and (row["width"], row["height"]) == (64, 64)
     assert pictures(root, row["reference_video"]).shape == (9, 64, 64, 3)

@@ -180,8 +180,9 @@ def work_on_one(source: Path, root: Path) -> tuple[list[dict], Timeline]:
     scanned = {listed.id: {"reason": None, "message": None, **scan_source(asdict(listed))}}
     (unit,) = make_plan([listed], scanned, recipe)
     root.mkdir()
-    request = {"op": "make", "recipe": asdict(recipe), "root": str(root), "decoder": "auto", "run_id": "r"}
-    return MediaWorker(request, timeout_s=60, memory_gb=6)({"unit": asdict(unit)}), timeline
+    request = {"op": "make", "root": str(root), "decoder": "auto", "run_id": "r"}
+    parts = [{"unit": asdict(unit), "recipe": asdict(recipe)}]
+    return MediaWorker(request, timeout_s=60, memory_gb=6)({"parts": parts}), timeline
 
 
 def test_a_clip_that_crashes_its_worker_is_one_reject(sources, tmp_path, monkeypatch):

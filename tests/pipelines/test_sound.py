@@ -18,7 +18,7 @@ from catalogs.validate import validate
 from pipelines.build import build
 from pipelines.config import BuildConfig
 from pipelines.estimators.voice import speech_fraction
-from pipelines.make import make
+from pipelines.make_sound import make_sound
 from pipelines.plan import load_recipe, make_plan
 from pipelines.scan import scan_source
 from pipelines.sources import list_sources
@@ -58,7 +58,7 @@ def made_of(file: Path, root: Root, name: str, **settings: str) -> list[dict[str
             "decoder": "auto",
             "run_id": "1",
         }
-        rows += [event["row"] for event in make(request) if event["event"] != "clip"]
+        rows += [event["row"] for event in make_sound(request) if event["event"] != "clip"]
     return rows
 
 
@@ -264,9 +264,9 @@ def test_the_voice_by_formula_is_a_voice() -> None:
 def test_a_catalog_of_sound_is_built_checked_and_built_again(talk: Path, tmp_path: Path) -> None:
     said = {"input": str(talk.parent), "root": str(tmp_path), "resolution": "32x32x49", "workers": 1}
     for name, settings in (("audio-intensity", {}), ("speech-to-ambient", {**QUICK, "intelligibility": "0"})):
-        report = build(BuildConfig(modality=name, settings=settings, **said))
+        [report] = build(BuildConfig(modality=name, settings=settings, **said))
         assert (report.samples, report.rejects) == (2, 0)
-        assert build(BuildConfig(modality=name, settings=settings, **said)).units == 0
+        assert build(BuildConfig(modality=name, settings=settings, **said))[0].units == 0
     root = Root.open(str(tmp_path))
     for name in ("audio_intensity", "speech_to_ambient"):
         assert validate(root, name, deep=True) == []
