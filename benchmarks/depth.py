@@ -1,6 +1,6 @@
 """Depth Anything 2 Small at 518 px, random weights: the estimator's stage on Ray against a bare batched forward loop.
 
-    python benchmarks/depth.py [--clips 200] [--frames 49] [--batch 25] [--workers 16]
+    python benchmarks/depth.py [--clips 200] [--frames 49] [--batch 25] [--workers 20]
 
 The stage is what a build does before it draws and encodes: actors decode 720p H.264, fit it to 768x448 and ask the
 process that holds the network for all of them (``pipelines/runner.py``, ``pipelines/estimators/shared.py``); what
@@ -30,7 +30,7 @@ from pipelines.decoders import frames
 from pipelines.estimators import depth
 from pipelines.estimators.depth_anything import DepthAnything
 from pipelines.probe import probe
-from pipelines.runner import Resources, run
+from pipelines.runner import BUSY, Resources, run
 from pipelines.timeline import Timeline, fit
 
 NAME = "depth-anything-v2-small"
@@ -106,7 +106,7 @@ class Measure:
 
 def stage(source: Path, weights: Path, clips: int, workers: int) -> tuple[float, float]:
     """Frames per second while all workers are busy, and the mean flicker."""
-    resources = Resources(workers=workers, cpus=0.5, network_gpus=math.inf)
+    resources = Resources(workers=workers, network_gpus=math.inf)
     rows = [{"n": n} for n in range(clips + 2 * workers)]
     arguments = {"source": str(source), "weights": str(weights)}
     begin, flicker = 0.0, list[float]()
@@ -129,7 +129,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=200 if gpu else 4)
     parser.add_argument("--frames", type=int, default=49 if gpu else 9)
     parser.add_argument("--batch", type=int, default=25 if gpu else 3)
-    parser.add_argument("--workers", type=int, default=(os.cpu_count() or 1) if gpu else 1)
+    parser.add_argument("--workers", type=int, default=round((os.cpu_count() or 1) / BUSY) if gpu else 1)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         source, weights = Path(folder) / "720p.mp4", random_weights(Path(folder) / "weights")

@@ -31,6 +31,10 @@ from pipelines.scan import source_row
 
 log = logging.getLogger("avcontrol")
 
+BUSY = 0.8
+"""Part of their time that actors beside a network compute; for the rest they wait for it. On 16 CPUs 20 actors kept an
+H100 at 0.92 of what it can do, 16 at 0.85 (``benchmarks/depth.py``)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
@@ -99,12 +103,11 @@ def run(
     start_ray()
     import ray
 
-    available = ray.cluster_resources().get("CPU", 1.0)
-    workers = resources.workers or max(1, int(available // max(resources.cpus, 0.01)))
     hosts = _network_hosts(resources.network_gpus)
-    actor = ray.remote(
-        num_cpus=resources.cpus, num_gpus=resources.gpus, max_restarts=-1, max_task_retries=-1
-    )(_Shell)
+    cpus = resources.cpus * (BUSY if hosts else 1)
+    available = ray.cluster_resources().get("CPU", 1.0)
+    workers = resources.workers or max(1, int(available / max(cpus, 0.01) + 1e-6))
+    actor = ray.remote(num_cpus=cpus, num_gpus=resources.gpus, max_restarts=-1, max_task_retries=-1)(_Shell)
     pool = [
         actor.options(**options).remote(stage, dict(arguments), environment)
         for options, environment in itertools.islice(

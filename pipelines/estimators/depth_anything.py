@@ -81,51 +81,51 @@ class DepthAnything:
         Raises:
             UnusableClip: One picture alone does not fit into memory.
         """
-        height, width = frames.shape[1:3]
-        inverse = np.empty((len(frames), height, width), np.float32)
-        done = 0
+        import torch
+
+        on_gpu, done = self.device.startswith("cuda"), 0
+        inverse = torch.empty(frames.shape[:3], pin_memory=on_gpu)
         while done < len(frames):
             left = len(frames) - done
-            part = frames[done : done + ceil(left / ceil(left / self.batch))]  # evenly, without a small rest
-            found = self._infer(part)
-            if found is not None:
-                inverse[done : done + len(part)] = found
-                done += len(part)
-            elif len(part) == 1:
+            part = slice(done, done + ceil(left / ceil(left / self.batch)))  # evenly, without a small rest
+            if self._infer(frames[part], inverse[part]):
+                done = part.stop
+            elif part.stop == done + 1:
+                height, width = frames.shape[1:3]
                 raise UnusableClip(
                     "out_of_memory",
                     f"depth of one {width}x{height} frame does not fit into {self.device}'s memory",
                 )
             else:
-                self.batch = len(part) // 2
-        return {"inverse": inverse}
+                self.batch = (part.stop - done) // 2
+        return {"inverse": inverse.numpy()}
 
-    def _infer(self, part: NDArray[np.uint8]) -> NDArray[np.float32] | None:
-        """Of one batch; None where memory does not suffice."""
+    def _infer(self, part: NDArray[np.uint8], into: Any) -> bool:
+        """Of one batch, into a tensor; False where memory does not suffice."""
         import torch
 
         on_gpu = self.device.startswith("cuda")
-        size = part.shape[:3]
-        pixels = torch.empty((*size, 3), dtype=torch.uint8, pin_memory=on_gpu)
-        found = torch.empty(size, pin_memory=on_gpu)
+        pixels = torch.empty(part.shape, dtype=torch.uint8, pin_memory=on_gpu)
         pixels.numpy()[:] = part
         turn = self._turns.get()
         try:
             with torch.inference_mode(), turn:
                 ready = self.prepared(pixels.to(self.device, non_blocking=True))
                 depth = self.network(pixel_values=ready).predicted_depth[:, None].float()
-                depth = torch.nn.functional.interpolate(depth, size[1:], mode="bilinear")
-                found.copy_(depth[:, 0], non_blocking=True)
+                depth = torch.nn.functional.interpolate(depth, part.shape[1:3], mode="bilinear")
+                into.copy_(depth[:, 0], non_blocking=True)
                 if on_gpu:
-                    torch.cuda.current_stream().synchronize()
-            return np.asarray(found.numpy(), np.float32)
+                    done = torch.cuda.Event(blocking=True)  # sleeps, where a stream's synchronize() spins
+                    done.record()
+                    done.synchronize()
+            return True
         except torch.OutOfMemoryError:
             pass
         finally:
             self._turns.put(turn)
         if on_gpu:
             torch.cuda.empty_cache()  # outside the handler, whose traceback holds on to the tensors
-        return None
+        return False
 
     def prepared(self, pixels: Any) -> Any:
         """What the network looks at.

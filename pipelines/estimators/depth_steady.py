@@ -91,13 +91,20 @@ def steady(inverse: NDArray[np.float32], motion: Motion) -> NDArray[np.float32]:
     Returns:
         [F, H, W].
     """
-    small = _shrunk(inverse, motion)
+    scale, shift = balance(shrunk(inverse, motion), motion)
+    steadied = inverse * scale
+    steadied += shift
+    return np.asarray(steadied, np.float32)
+
+
+def balance(small: Values, motion: Motion) -> tuple[Values, Values]:
+    """Scale and shift [F, 1, 1] of each frame, for :func:`steady`, from inverse depth on the grid of ``motion``."""
     low, middle, high = np.percentile(
         small.reshape(len(small), -1)[:, ::_SKIP], (25, 50, 75), axis=1
     )  # [F] each
     centre, unit = float(middle.mean()), float((high - low).mean())
     if unit <= 0:
-        return inverse
+        return np.ones((len(small), 1, 1), np.float32), np.zeros((len(small), 1, 1), np.float32)
     own = (middle[:, None] - centre) / unit + (-0.5, 0.5)  # [F, 2]
     # Unknown are F times scale and shift; a row of the system holds what multiplies them.
     frames, count = np.arange(len(own)), len(own)
@@ -114,9 +121,7 @@ def steady(inverse: NDArray[np.float32], motion: Motion) -> NDArray[np.float32]:
     right = np.append(own.ravel() / MEMORY, np.zeros(len(ties)))
     scale, shift = np.linalg.solve(system.T @ system, system.T @ right).reshape(-1, 2).T[..., None, None]
     shift = shift * unit + centre - scale * centre
-    steadied = inverse * scale.astype(np.float32)
-    steadied += shift.astype(np.float32)
-    return np.asarray(steadied, np.float32)
+    return scale.astype(np.float32), shift.astype(np.float32)
 
 
 def flicker(inverse: NDArray[np.floating[Any]], motion: Motion) -> float | None:
@@ -131,7 +136,11 @@ def flicker(inverse: NDArray[np.floating[Any]], motion: Motion) -> float | None:
     Returns:
         None where no pixel can be followed.
     """
-    small = _shrunk(inverse, motion)
+    return change(shrunk(inverse, motion), motion)
+
+
+def change(small: Values, motion: Motion) -> float | None:
+    """What :func:`flicker` says, of inverse depth on the grid of ``motion``."""
     known = small[np.isfinite(small)]
     if not known.size:
         return None
@@ -147,7 +156,8 @@ def _square(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(vectors[..., 0] ** 2 + vectors[..., 1] ** 2, np.float32)  # ten times as fast as sum(-1)
 
 
-def _shrunk(values: NDArray[np.floating[Any]], motion: Motion) -> Values:
+def shrunk(values: NDArray[np.floating[Any]], motion: Motion) -> Values:
+    """Maps [F, H, W] on the grid of ``motion``, [F, h, w]."""
     h, w = motion.seen.shape[1:]
     frames = [cv2.resize(np.asarray(f, np.float32), (w, h), interpolation=cv2.INTER_AREA) for f in values]
     return np.asarray(frames, np.float32)

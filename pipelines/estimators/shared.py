@@ -11,7 +11,6 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -36,6 +35,9 @@ Network = Callable[..., Mapping[str, NDArray[Any]]]
 """From named arrays to named arrays. An attribute ``turns`` says how many threads may call it at a time; 1 without."""
 
 VARIABLE = "AVCONTROL_NETWORKS"
+_TIMES = 50
+"""Room in memory that a worker wants, in clips: of others beside it, and of what comes back."""
+
 PATIENCE_S = 120.0
 """Seconds that a process may take to start, again after it died."""
 
@@ -69,6 +71,7 @@ class Shared:
         self._address, self._which = address, {"family": family, "name": name, "options": dict(options)}
         self._link: Connection | None = None
         self._ask({"op": "load"})
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     def __call__(self, **arrays: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Run it.
@@ -77,15 +80,13 @@ class Shared:
             UnusableClip: It refuses these arrays, failed or ran out of memory on them, or its process died.
             EstimatorUnavailable: The process does not come back.
         """
-        folder = tempfile.mkdtemp(
-            prefix="avcontrol-", dir=memory_folder(sum(array.nbytes for array in arrays.values()))
-        )
-        try:
-            _write(Path(folder), arrays)
-            made = self._ask({"op": "run", "folder": folder, "arrays": list(arrays)})
-            return {name: np.load(f"{folder}/out-{name}.npy", allow_pickle=False) for name in made}
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        if self._folder is None:  # kept from call to call, and its files written over
+            size = _TIMES * sum(array.nbytes for array in arrays.values())
+            self._folder = tempfile.TemporaryDirectory(prefix="avcontrol-", dir=memory_folder(size))
+        folder = Path(self._folder.name)
+        _write(folder, arrays)
+        made = self._ask({"op": "run", "folder": str(folder), "arrays": list(arrays)})
+        return {name: np.load(folder / f"out-{name}.npy", allow_pickle=False) for name in made}
 
     def _ask(self, request: Mapping[str, Any]) -> list[str]:
         """Ask, and once more where the process died: it may have been another worker's clip that did it."""
@@ -191,8 +192,12 @@ def _end_with_stdin() -> None:
 
 
 def _write(folder: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Over what is there: pages that are in memory already cost no more than the copy."""
     for name, array in arrays.items():
-        np.save(folder / f"{name}.npy", array, allow_pickle=False)
+        path = folder / f"{name}.npy"
+        with path.open("r+b" if path.exists() else "wb") as file:
+            np.lib.format.write_array(file, array, allow_pickle=False)
+            file.truncate()
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -76,8 +77,14 @@ def test_a_shared_network_says_what_one_of_ones_own_says(address: str, weights: 
         thread.join(60)
     assert len(answers) == 4 and all((answer == alone).all() for answer in answers)
     assert len(pids(address)) == 1
-    left = [folder for folder in Path("/dev/shm").glob("avcontrol-*") if (folder / "frames.npy").exists()]
-    assert not left  # nothing of a request stays
+    other = np.stack(panned(3, 64, 48)[0])
+    assert found.network(frames=other)["inverse"].shape == (3, 48, 64)
+    np.testing.assert_array_equal(found.network(frames=frames)["inverse"], alone)  # files are written over
+    folder = found.network._folder.name
+    del found
+    depth.load.cache_clear()
+    gc.collect()
+    assert not Path(folder).exists()
 
 
 def test_errors_come_back_as_what_they_are(address: str, weights: Path, tmp_path: Path) -> None:
