@@ -1,4 +1,4 @@
-"""The front door: ``avcontrol build | scene | estimators | encode | catalog | train | generate``.
+"""The front door: ``avcontrol build | canvas | scene | estimators | encode | catalog | train | generate``.
 
 Commands are imported when they are called, so ``avcontrol --help`` and shell completion stay quick.
 """
@@ -16,8 +16,12 @@ from catalogs.console import run
 
 _COMMANDS = {
     "build": ("pipelines.cli", "Build a catalog of a modality from sources."),
+    "canvas": ("pipelines.cli", "Draw a control from a clip of your own, to generate with."),
     "scene": ("pipelines.scene_cli", "Draw and show synthetic multi-camera scenes."),
-    "estimators": ("pipelines.estimators_cli", "List what measures depth and tracks, and what each needs."),
+    "estimators": (
+        "pipelines.estimators_cli",
+        "List and grade what measures depth, poses, tracks, cameras and masks.",
+    ),
     "encode": ("pipelines.cli", "Encode a catalog's media and captions for a backbone."),
     "catalog": ("catalogs.cli", "List, show, query, preview and check catalogs."),
     "train": ("training.cli", "Train an adapter from a catalog ID."),

@@ -10,13 +10,14 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from catalogs import describe, media
+from catalogs.camera_panel import camera_panel, has_cameras
 from catalogs.describe import Row
 from catalogs.errors import AvcontrolError
 from catalogs.root import Root, storage_errors
 from catalogs.spectrum import COLOUR, PANEL, gutter, sound_picture
 
 _COLUMNS, _CELL, _GAP, _PAD = 4, (232, 132), 4, 24
-_LABEL, _HEAD, _SOUND, _SOUND_ALONE = 320, 22, 120, 170
+_LABEL, _HEAD, _SOUND, _SOUND_ALONE, _CAMERA = 320, 22, 120, 170, 120
 _STRIP = _COLUMNS * (_CELL[0] + _GAP) - _GAP
 _WIDTH = _PAD + _LABEL + _PAD + _STRIP + _PAD
 _PAPER, _INK, _DIM, _RULE = "#14161a", "#eceef2", "#9aa2b1", "#2a2e37"
@@ -33,7 +34,8 @@ def contact_sheet(
 ) -> None:
     """Draw samples as one picture: label, then reference and target at four times, then their sound.
 
-    Sound is drawn as waveform, loudness and log-mel spectrogram, the reference's above the target's.
+    Sound is drawn as waveform, loudness and log-mel spectrogram, the reference's above the target's. Rows that say
+    where their camera is get its path and its field of view.
 
     A file that is missing or does not decode is said so in its place; the others are drawn all the same.
 
@@ -98,6 +100,8 @@ def _strips(root: Root, row: Row) -> list[Image.Image]:
             text = _fit(f"{side}: {error.message}", 14, _STRIP - 20)
             ImageDraw.Draw(strip).text((10, 11), text, "#ff8f8f", _font(14))
             strips.append(strip)
+    if has_cameras(row):
+        strips.append(camera_panel(row, (_STRIP, _CAMERA)))
     return strips
 
 

@@ -11,7 +11,7 @@ from catalogs.schema import SAMPLES, TICKS_PER_SECOND
 
 Row = Mapping[str, Any]
 MEDIA = ("reference_video", "reference_audio", "video", "audio")
-_FIGURES = ("quality", "motion", "brightness", "sharpness", "av_offset_ms")
+_FIGURES = ("quality", "motion", "brightness", "sharpness", "av_offset_ms", "expected_error")
 
 
 def figures(row: Row) -> dict[str, int | float | str]:

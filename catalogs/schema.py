@@ -41,6 +41,7 @@ SAMPLES = pa.schema(
         ("params", _text),
         ("code_version", _text),
         ("seed", _long),
+        ("calibration", _text),  # null where there is none
         # provenance
         ("source_uri", _text),
         ("source_license", _text),
@@ -56,6 +57,8 @@ SAMPLES = pa.schema(
         ("brightness", _float),
         ("sharpness", _float),
         ("av_offset_ms", _float),
+        ("expected_error", _float),  # null for exact signals, and where the estimator was never graded
+        ("expected_error_of", _text),
         # book-keeping
         ("unit_id", _text),
         ("run_id", _text),

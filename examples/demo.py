@@ -17,6 +17,7 @@ from sample_clips import fetch
 HOME = Path("demo")
 ROOT = HOME / "root"
 ADAPTER = HOME / "canny-adapter"
+CONTROLS = ("canny", "detailing", "inpaint", "tracks")
 
 
 def main() -> None:
@@ -26,16 +27,16 @@ def main() -> None:
     for clip in fetch(HOME / "clips"):
         print(f"   {clip}  {clip.stat().st_size / 1e6:.1f} MB")
 
-    say("2. Build three catalogs: the same clips, three controls")
-    for modality in ("canny", "detailing", "inpaint"):
-        avcontrol("build", modality, "--input", HOME / "clips", "--resolution", "384x256x49", "--fps", "24")
+    say("2. Build four catalogs: the same clips, decoded once, four controls")
+    size = ("--resolution", "384x256x49", "--fps", "24")
+    avcontrol("build", ",".join(CONTROLS), "--input", HOME / "clips", *size)
 
     say("3. See what was built")
     avcontrol("catalog", "list")
     avcontrol(
         "catalog", "query", "canny", "--columns", "sample_id,caption,quality,edge_density,source_license"
     )
-    for modality in ("canny", "detailing", "inpaint"):
+    for modality in CONTROLS:
         avcontrol("catalog", "preview", modality, "--out", HOME / f"{modality}.png")
     avcontrol("catalog", "preview", "inpaint", "--out", HOME / "page")
 

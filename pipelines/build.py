@@ -19,6 +19,7 @@ from pipelines import modality as modalities
 from pipelines.commit import Output, Report, Work, make_and_commit, run_metadata
 from pipelines.config import BuildConfig
 from pipelines.estimate import dry_run
+from pipelines.grade_table import load_grades
 from pipelines.identity import canonical
 from pipelines.plan import Recipe, load_recipe, make_plan
 from pipelines.runner import MediaWorker, Resources, run
@@ -147,6 +148,10 @@ def _recipe(config: BuildConfig) -> Recipe:
         captioner=config.captioner,
         shots=config.shots,
     )
+    if modality.estimator_of is not None:
+        family = modality.estimator_of(params).family
+        graded = load_grades(config.root, family, recipe.estimator, recipe.weights)
+        recipe = replace(recipe, calibration=graded)
     if modality.prepare is None or config.dry_run:
         return recipe
     params = modality.prepare(Root.open(config.root, create=True), params)

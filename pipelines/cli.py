@@ -1,4 +1,6 @@
-"""The commands ``build`` and ``encode``."""
+"""The commands ``build``, ``canvas`` and ``encode``."""
+
+# ruff: noqa: D301 (click marks a paragraph it must not rewrap with a bare \b)
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ import click
 from catalogs.errors import BrokenCatalog
 from catalogs.options import options
 from pipelines.build import build as run_build
-from pipelines.config import BuildConfig
+from pipelines.config import BuildConfig, CanvasConfig
 from pipelines.encoding import EncodeConfig
 from pipelines.encoding import encode as run_encode
 
@@ -27,6 +29,21 @@ def build(config: BuildConfig) -> None:
             + (f", {report.replaced} rows replaced" if report.replaced else "")
             + f" ({report.seconds:.0f} s)"
         )
+
+
+@click.command("canvas")
+@options(CanvasConfig)
+def canvas(config: CanvasConfig) -> None:
+    """Draw the canvas of MODALITY from a clip or a picture of your own: a reference for `generate`.
+
+    \b
+    avcontrol canvas depth --input clip.mp4 --out depth.mp4
+    avcontrol canvas camera-video --input clip.mp4 --set trajectory=orbit=20,dolly=0.5 --out path.mp4
+    """
+    from pipelines.canvas import canvas as run
+
+    file = run(config)
+    click.echo(f"{file}: use it with `avcontrol generate --reference-video {file} …`")
 
 
 @click.command("encode")

@@ -1,9 +1,10 @@
-"""Options of a build."""
+"""Options of builds and canvases."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from catalogs.options import setting
@@ -88,3 +89,17 @@ class BuildConfig:
             timeout_s=self.timeout_s,
             memory_gb=self.memory_gb if capped else 0,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CanvasConfig:
+    """Options of ``avcontrol canvas``."""
+
+    modality: str = setting("The kind of control.", argument=True, completes="modality")
+    input: Path = setting("A clip, or a picture.")
+    out: Path = setting("The reference, an MP4.")
+    resolution: str = setting("WIDTHxHEIGHTxFRAMES of the reference's target.", "768x448x89")
+    fps: str = setting("Frame rate: 24, 29.97, 30000/1001, …", "24")
+    start: float = setting("Seconds into the clip.", 0.0)
+    settings: dict[str, str] = setting("An option of the modality; may be given many times.", {}, flag="set")
+    seed: int = setting("Base of every random draw.", 0)

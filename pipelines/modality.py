@@ -117,6 +117,8 @@ class Modality:
             a video reference for a target whose sound is learned too, and must be there.
         sounds: Reference and target of a modality of sound alone; None for others.
         caption: Makes the prompt; None takes the source's.
+        reference: The canvas of a clip, or of a single picture, that goes where the option ``trajectory`` says; it has
+            no target, so it is drawn for generation only (``avcontrol canvas``).
         estimator_of: Which estimator the options choose, where they do; then ``estimator``, ``estimator_license`` and
             ``commercial_ok`` of a sample are its card's.
         weights_of: Hash of the weights that the options choose, where they do.
@@ -144,6 +146,7 @@ class Modality:
     media: Literal["video", "audio", "joint"] = "video"
     sounds: Callable[[Clip, Signal, Any], tuple[Sound, Sound]] | None = None
     caption: Callable[[Clip, Signal, Any], str] | None = None
+    reference: Callable[[Clip, Any], Frames] | None = None
     estimator_of: Callable[[Any], Card] | None = None
     weights_of: Callable[[Any], str] | None = None
     prepare: Callable[[Root, Any], Any] | None = None

@@ -45,6 +45,8 @@ class Recipe:
         selection: Which clips are refused, canonical JSON.
         captioner: Model that writes missing captions; "" for none.
         shots: The shot detector.
+        calibration: How the estimator's figures tell its error (:mod:`pipelines.calibration`); "" where it was never
+            graded, and then no part of the identity.
     """
 
     modality: str
@@ -57,6 +59,7 @@ class Recipe:
     selection: str
     captioner: str
     shots: str
+    calibration: str = ""
 
     @classmethod
     def of(
@@ -92,7 +95,10 @@ class Recipe:
     @property
     def id(self) -> str:
         """Hash of the recipe."""
-        return digest(**dataclasses.asdict(self))
+        parts = dataclasses.asdict(self)
+        if not self.calibration:
+            del parts["calibration"]
+        return digest(**parts)
 
     @property
     def clip_timeline(self) -> Timeline:

@@ -20,6 +20,7 @@ import numpy as np
 
 from catalogs.root import Root
 from pipelines import selection
+from pipelines.calibration import expected_error
 from pipelines.identity import child_rng, digest
 from pipelines.modality import Clip, Frames, Modality, Signal, Sound, signal_params
 from pipelines.plan import STAGES_VERSION, Recipe
@@ -81,6 +82,7 @@ def sample_row(
         caption=caption,
         **made_by,
         **labelled,
+        **({"calibration": recipe.calibration} if recipe.calibration else {}),
     )
     made = _Keys(signal=signal_key, params=recipe.params, clip=clip_key)
     files = (
@@ -118,6 +120,8 @@ def sample_row(
         "source_license": source["license"],
         "source_attribution": source["attribution"],
         "made_with": made_with(),
+        "calibration": recipe.calibration or None,
+        **expected_error(recipe.calibration, {**figures, **own}),
         **figures,
         **own,
     }

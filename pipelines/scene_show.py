@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from catalogs import rig
 from catalogs.errors import ConfigError, InputError
 from catalogs.root import storage_errors
 from pipelines.blender import Blender
@@ -17,7 +18,6 @@ from pipelines.casting import grouped, take_request
 from pipelines.motions import cache_folder
 from pipelines.takes import TakeParams
 from renderers.scenes import cameras as optics
-from renderers.scenes import plot
 from renderers.scenes.bake import Baked, bake, camera_path, write
 from renderers.scenes.motion import MotionError
 from renderers.scenes.spec import SceneSpec, from_json
@@ -42,7 +42,7 @@ def read_spec(path: Path) -> SceneSpec:
 
 def rig_plot(spec: SceneSpec, path: Path) -> None:
     """Draw where every camera goes, what it sees and how wide, and where the people and the subject are."""
-    views: list[plot.View] = []
+    views: list[rig.View] = []
     points: dict[str, NDArray[np.float64]] = {}
     for (time, edit), takes in grouped(spec).items():
         baked = bake(spec, time=time, edit=edit, cache=cache_folder())
@@ -50,10 +50,10 @@ def rig_plot(spec: SceneSpec, path: Path) -> None:
             way = camera_path(spec, camera, baked)
             k = optics.intrinsics(camera, way.lens[1:-1], spec.width, spec.height)
             fov, aspect = optics.fov(k, spec.width), spec.width / spec.height
-            views.append(plot.View(name=camera.name, c2w=way.c2w[1:-1], fov=fov, aspect=aspect))
+            views.append(rig.View(name=camera.name, c2w=way.c2w[1:-1], fov=fov, aspect=aspect))
         if not points:
             points = _places(spec, baked)
-    plot.rig(path, views, points=points)
+    rig.draw(path, views, points=points)
 
 
 def contact_sheet(spec: SceneSpec, path: Path, *, finished: bool) -> None:

@@ -330,7 +330,7 @@ def _completed(line: str, **env: str) -> list[str]:
 
 
 def test_commands_and_modalities_complete() -> None:
-    assert _completed("avcontrol c") == ["catalog"]
+    assert _completed("avcontrol ca") == ["canvas", "catalog"]
     assert {"canny"} <= set(_completed("avcontrol build c"))
     assert {"canny", "detailing", "inpaint"} <= set(_completed("avcontrol build "))
     assert _completed("avcontrol build canny --shot") == ["--shots"]

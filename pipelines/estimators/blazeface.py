@@ -46,6 +46,16 @@ _OVERLAP = 0.3  # of two boxes of one face
 Array = NDArray[np.float64]
 
 
+def load() -> None:
+    """Load both networks, which happens when they are first needed otherwise.
+
+    Raises:
+        EstimatorUnavailable: Their weights are not installed.
+    """
+    for name in WEIGHTS:
+        _network(name)
+
+
 def detect(picture: NDArray[np.uint8]) -> Array:
     """Find faces of at least about 1/15 of the picture's height.
 

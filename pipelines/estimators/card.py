@@ -20,6 +20,7 @@ class Card:
         commercial_ok: Whether what it makes may be used commercially.
         packages: Modules that must import here.
         extra: Extra of this package that installs them; "" if they are always there.
+        install: The command that installs them, where an extra cannot; "" for the usual one.
         weights: Hub name or URL of the weights; "" for none, or where a package ships them.
         checkout: Git repository that must be checked out; "" for none.
     """
@@ -31,6 +32,7 @@ class Card:
     commercial_ok: bool = True
     packages: tuple[str, ...] = ()
     extra: str = ""
+    install: str = ""
     weights: str = ""
     checkout: str = ""
 

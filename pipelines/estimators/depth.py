@@ -1,8 +1,8 @@
-"""Depth of a clip from its pictures alone: Depth Anything 2 and 3, and Video Depth Anything.
+"""Depth of a clip from its pictures alone: Depth Anything 2 and 3, Video Depth Anything, and depth from motion.
 
-No package ships their weights, and none are fetched from here: where weights, a checkout or a package are missing, the
-error says the command that gets them, at once and without asking the network. Nothing stands in for them: without an
-estimator there is no depth of a real clip.
+No package ships the networks' weights, and none are fetched from here: where weights, a checkout or a package are
+missing, the error says the command that gets them, at once and without asking the network. ``motion`` needs no weights,
+but a camera that moves, and gives depth only of what stands still.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.errors import ConfigError, EstimatorUnavailable, UnusableClip
+from pipelines.estimators import depth_motion
 from pipelines.estimators.card import Card, named
-from pipelines.estimators.depth_steady import flicker, follow, steady
+from pipelines.estimators.depth_steady import balance, change, follow, shrunk
 from pipelines.estimators.serving import HostedModel, python_of
 from pipelines.estimators.shared import Network, network
 
@@ -69,6 +70,7 @@ ESTIMATORS: tuple[Card, ...] = (
     _VIDEO,
     _V3,
     _sibling(_V3, "base", "depth-anything/DA3-BASE", True),
+    depth_motion.CARD,
 )
 """The first is the default."""
 
@@ -80,14 +82,16 @@ class Depth:
     """Depth of F frames.
 
     Attributes:
-        inverse: Inverse planar depth, bigger is nearer, [F, H, W] float32, finite.
+        inverse: Inverse planar depth, bigger is nearer, [F, H, W] float32; finite where valid, else NaN.
         unknown: What it lacks to be 1 / metres; one number each for the whole clip.
+        valid: Which pixels have a depth, [F, H, W]; None for all.
         confidence: As the network gives it, bigger is surer, [F, H, W] float32; None where it gives none.
         flicker: See :func:`pipelines.estimators.depth_steady.flicker`; None where nothing can be followed.
     """
 
     inverse: NDArray[np.float32]
     unknown: Literal["scale", "scale and shift"]
+    valid: NDArray[np.bool_] | None = None
     confidence: NDArray[np.float32] | None
     flicker: float | None
 
@@ -136,20 +140,26 @@ def finish(
     """
     ends = np.stack([inverse.min(axis=(1, 2)), inverse.max(axis=(1, 2))])  # NaN if any pixel of the frame is
     broken = ~np.isfinite(ends).all(axis=0)
-    if broken.any():
+    valid = np.isfinite(inverse) if card is depth_motion.CARD else None
+    if valid is not None:  # it has holes
+        ends = np.array([np.nanmin(inverse), np.nanmax(inverse)])
+    elif broken.any():
         raise UnusableClip(
             "not_finite", f"{card.name} gives no finite depth in {broken.sum()} of {len(frames)} frames"
         )
     if np.ptp(ends) <= 1e-6 * np.abs(ends).max():
         raise UnusableClip("flat_depth", f"{card.name} sees the same depth everywhere")
     motion = follow(frames)
-    if not card.checkout:  # the others look at all frames together
-        inverse = steady(inverse, motion)
+    small = shrunk(inverse, motion)
+    if valid is None and not card.checkout:  # the others look at all frames together
+        scale, shift = balance(small, motion)
+        inverse, small = (values * scale + shift for values in (inverse, small))
     return Depth(
         inverse=inverse,
-        unknown="scale" if card.checkout == _V3.checkout else "scale and shift",
+        unknown="scale" if valid is not None or card.checkout == _V3.checkout else "scale and shift",
+        valid=valid,
         confidence=confidence,
-        flicker=flicker(inverse, motion),
+        flicker=change(small, motion),
     )
 
 
@@ -177,6 +187,8 @@ def load(name: str, *, weights: str = "", checkout: str = "", device: str = "aut
         EstimatorUnavailable: Weights, checkout or a package are missing here; the hint says how to get them.
     """
     hashed = weights_hash(name, weights=weights, checkout=checkout)
+    if name == depth_motion.CARD.name:  # no network, so nothing to share
+        return Estimator(card=depth_motion.CARD, weights="", network=depth_motion.from_pictures)
     found = network("depth", name, weights=weights, checkout=checkout, device=device)
     return Estimator(card=card_of(name), weights=hashed, network=found)
 
@@ -214,6 +226,8 @@ def weights_hash(name: str, *, weights: str = "", checkout: str = "") -> str:
         EstimatorUnavailable: As :func:`load` raises it for what is missing.
     """
     card = card_of(name)
+    if not card.weights:
+        return ""
     if card.checkout and not (checkout and Path(checkout).expanduser().is_dir()):
         installed = card.checkout == _V3.checkout and importlib.util.find_spec("depth_anything_3") is not None
         if checkout or not installed:

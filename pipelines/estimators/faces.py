@@ -7,7 +7,8 @@ by a pixel does not look like a mouth that moves.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +17,18 @@ from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 
 from pipelines.estimators import blazeface
+from pipelines.estimators.card import Card, named
 
 Array = NDArray[np.float64]
+
+BLAZEFACE = Card(
+    name=blazeface.NAME,
+    family="faces",
+    summary="heads as boxes in pixels, and how wide mouths are open, of each person",
+    license=blazeface.LICENSE,
+)
+ESTIMATORS: tuple[Card, ...] = (BLAZEFACE,)
+"""The first is the default."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +65,39 @@ FAR = 1.0
 
 HEAD = (0.1, 0.35, 0.1, 0.05)
 """What a head has more than the mesh of its face at the left, top, right and bottom, in the mesh's heights."""
+
+
+def card_of(name: str) -> Card:
+    """The card called ``name``.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    return named(ESTIMATORS, name)
+
+
+def load(
+    name: str, *, weights: str = "", checkout: str = "", device: str = "auto"
+) -> Callable[[Sequence[NDArray[np.uint8]]], Faces]:
+    """:func:`track`, its networks being here; it has no options.
+
+    Raises:
+        ConfigError: No such estimator.
+        EstimatorUnavailable: The networks' weights are not installed.
+    """
+    card_of(name)
+    blazeface.load()
+    return track
+
+
+def weights_hash(name: str, *, weights: str = "", checkout: str = "") -> str:
+    """One hash of both networks.
+
+    Raises:
+        ConfigError: No such estimator.
+    """
+    card_of(name)
+    return hashlib.sha256("".join(blazeface.WEIGHTS.values()).encode()).hexdigest()
 
 
 def track(frames: Sequence[NDArray[np.uint8]]) -> Faces:

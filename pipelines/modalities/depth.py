@@ -1,7 +1,8 @@
 """Depth: the reference is depth in grey, near is bright, normalised over the clip; the target is the clip.
 
 Of rendered scenes the signal is depth in metres (``depth``). Of real clips it is an estimator's inverse depth without a
-unit (``inverse``, ``ends``). Both are drawn alike: linear in inverse depth, from the clip's far to its near percentile.
+unit (``inverse``, ``ends``; ``holes`` if it knows no depth of some pixels). Both are drawn alike: linear in inverse
+depth, from the clip's far to its near percentile.
 """
 
 from __future__ import annotations
@@ -59,12 +60,25 @@ def weights_of(params: Params) -> str:
 
 
 def signal(clip: Clip, params: Params, rng: np.random.Generator) -> Signal:
-    """Relative inverse depth [F, H, W] as 16-bit codes from 0 at the first to 65535 at the second of its ends."""
+    """Relative inverse depth [F, H, W] as 16-bit codes from 0 at the first to 65535 at the second of its ends.
+
+    Of an estimator that has no depth of some pixels the code 0 is theirs alone.
+    """
     estimate = estimators.load(params.estimator, weights=params.weights, checkout=params.checkout)
     found = estimate(clip.frames)
-    low, high = found.inverse.min(), found.inverse.max()
-    codes = np.rint((found.inverse - low) * np.float32(_TOP / (high - low))).astype(np.uint16)
-    return {"inverse": codes, "ends": np.array([low, high], np.float32), "flicker": _number(found.flicker)}
+    low, high = np.nanmin(found.inverse), np.nanmax(found.inverse)
+    holes = {}
+    if found.valid is not None:
+        low -= (high - low) / np.float32(_TOP - 1)
+        holes = {"holes": np.array(True)}
+    inverse = found.inverse if found.valid is None else np.where(found.valid, found.inverse, low)
+    codes = np.rint((inverse - low) * np.float32(_TOP / (high - low))).astype(np.uint16)
+    return {
+        "inverse": codes,
+        "ends": np.array([low, high], np.float32),
+        "flicker": _number(found.flicker),
+        **holes,
+    }
 
 
 def exact(clip: Clip, params: Params, rng: np.random.Generator) -> Signal:
@@ -79,20 +93,23 @@ def exact(clip: Clip, params: Params, rng: np.random.Generator) -> Signal:
 def canvas(clip: Clip, signal: Signal, params: Params) -> Frames:
     """Grey, near is bright, what has no depth is black."""
     if "inverse" in signal:
-        return gray(signal["inverse"], inverse=True)
+        return gray(
+            signal["inverse"], inverse=True, valid=signal["inverse"] > 0 if "holes" in signal else None
+        )
     return gray(decode_log(signal["depth"]))
 
 
 def columns(clip: Clip, signal: Signal, params: Params) -> dict[str, Any]:
     """What the depth is of, the share of the pixels that have one, its ends in metres where known, and its flicker."""
+    depth = decode_log(signal["depth"]) if "depth" in signal else None
     near = far = None
     covered = 1.0
-    if "depth" in signal:
-        depth = decode_log(signal["depth"])
-        known = np.isfinite(depth)
+    if depth is not None or "holes" in signal:
+        known = np.isfinite(depth) if depth is not None else signal["inverse"] > 0
         covered = float(known.mean())
         if covered < params.min_covered:
             raise UnusableClip("no_depth", f"only {covered:.0%} of the pixels have a depth")
+    if depth is not None:
         near, far = float(depth[known].min()), float(depth[known].max())
     changes = float(signal["flicker"])
     return {

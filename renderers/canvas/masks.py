@@ -1,4 +1,4 @@
-"""Masks: packing them for storage, drawing them by lot, filling a clip with them."""
+"""Masks: packing them for storage, drawing them by lot, growing them, filling a clip with them."""
 
 from __future__ import annotations
 
@@ -32,6 +32,25 @@ def fill(frames: Sequence[NDArray[np.uint8]], mask: NDArray[np.bool_]) -> list[N
         picture[hole] = FILL
         filled.append(picture)
     return filled
+
+
+def dilate(mask: NDArray[np.bool_], pixels: float, frames: int) -> NDArray[np.bool_]:
+    """Grow a mask in space and time.
+
+    Args:
+        mask: [F, H, W].
+        pixels: Radius of a disc: a pixel is added if another's centre is no farther.
+        frames: As many before and after.
+    """
+    grown = mask.copy()
+    for shift in range(1, min(frames, len(mask) - 1) + 1):
+        grown[shift:] |= mask[:-shift]
+        grown[:-shift] |= mask[shift:]
+    for frame in grown:
+        if pixels >= 1 and frame.any():
+            away = cv2.distanceTransform((~frame).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+            frame[:] = away <= pixels + 1e-3  # it is rounded to single precision
+    return grown
 
 
 def filled_share(frames: Sequence[NDArray[np.uint8]]) -> float:

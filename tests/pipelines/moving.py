@@ -16,11 +16,13 @@ class Moving:
         frames: RGB [H, W, 3].
         pixels: [F, N, 2], pixel centres at +0.5.
         visible: [F, N].
+        layers: Which layer every pixel shows, 0 for the ground, [F, H, W]; None where it is not known.
     """
 
     frames: list[np.ndarray]
     pixels: np.ndarray
     visible: np.ndarray
+    layers: np.ndarray | None = None
 
 
 def texture(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
@@ -90,7 +92,12 @@ def scene(
         x, y = np.clip(there, 0, np.subtract(size, 1)).astype(int).transpose(2, 0, 1)
         pixels.append(there)
         visible.append(within & (np.stack(covers)[np.arange(count)[:, None], y, x] == n))
-    return Moving(frames=frames, pixels=np.concatenate(pixels, 1), visible=np.concatenate(visible, 1))
+    return Moving(
+        frames=frames,
+        pixels=np.concatenate(pixels, 1),
+        visible=np.concatenate(visible, 1),
+        layers=np.stack(covers),
+    )
 
 
 def _path(

@@ -494,7 +494,6 @@ def test_a_clip_without_weights_has_no_depth(no_hub: Path, clip: Clip) -> None:
 
 
 def test_cards_are_whole() -> None:
-    assert len({card.name for card in depth.ESTIMATORS}) == len(depth.ESTIMATORS)
     for card in depth.ESTIMATORS:
-        assert card.family == "depth" and card.weights and card.packages and card.summary
+        assert card.family == "depth" and card.packages and card.summary
         assert card.commercial_ok == (card.license == "Apache-2.0")

@@ -8,6 +8,7 @@ import inspect
 import io
 import re
 import typing
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -21,10 +22,13 @@ from catalogs.query import select
 from catalogs.root import Root
 from catalogs.schema import SAMPLES, samples_schema
 from pipelines import modality as modalities
+from pipelines.estimators import geometry
 from pipelines.modality import Clip, Modality, load, make_params, signal_params
 from pipelines.timeline import Timeline
 from pipelines.views import View
-from tests.pipelines import tiny_depth
+from renderers.scenes.trajectories import Move
+from tests.pipelines import dotted, tiny_depth, tiny_dwpose
+from tests.pipelines.in_room import as_clip, cameras, taken
 from tests.pipelines.portrait import lips, talking
 from tests.pipelines.rendered import scenes_catalog
 from tests.pipelines.speech import spoken
@@ -78,7 +82,13 @@ def clip(way: str, modality: Modality, request: pytest.FixtureRequest) -> Clip:
     if modality.media != "video":
         return request.getfixturevalue("of_a_voice" if modality.media == "audio" else "of_a_talker")
     if way.endswith("sources"):
-        return request.getfixturevalue("of_a_source")
+        shown = {
+            "camera_image": "room",
+            "camera_video": "room",
+            "pose": "person",
+            "blender_preview": "person",
+        }
+        return request.getfixturevalue(f"of_a_{shown.get(modality.name, 'source')}")
     other, view = modality.takes(request.getfixturevalue("views"), modality.params())[0]
     return Clip(frames=view.frames, audio=None, timeline=LINE, view=view, other=other)
 
@@ -96,6 +106,15 @@ def of_a_voice(root: Root) -> Clip:
 
 
 @pytest.fixture(scope="module")
+def of_a_room() -> Iterator[Clip]:
+    """A room that a camera goes round in, whose cameras are known: finding them takes seconds each time."""
+    filmed = taken(1, Move(kind="arc", amount=12.0), size=(192, 128, 9))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(geometry, "locate", lambda frames, choice: cameras(filmed))
+        yield as_clip(filmed)
+
+
+@pytest.fixture(scope="module")
 def of_a_talker() -> Clip:
     """Somebody who is seen and heard."""
     line = Timeline(width=192, height=224, frames=49, fps=Fraction(24))
@@ -105,10 +124,24 @@ def of_a_talker() -> Clip:
 
 
 @pytest.fixture(scope="module")
+def of_a_person() -> Clip:
+    """What a tiny network takes for somebody, and something that moves."""
+    line = Timeline(width=dotted.SIDE, height=dotted.SIDE, frames=9, fps=Fraction(24))
+    return Clip(frames=dotted.clip()[0], audio=None, timeline=line)
+
+
+@pytest.fixture(scope="module")
 def params(modality: Modality, root: Root, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The default options, prepared as before a build."""
     if modality.name == "depth":  # its estimator ships no weights: random ones of the real classes
         return modality.params(weights=str(tiny_depth.save(tmp_path_factory.mktemp("weights"))))
+    if modality.name in ("pose", "blender_preview"):  # the default's lie in another environment
+        dwpose = str(tiny_dwpose.save(tmp_path_factory.mktemp("weights")))
+        if modality.name == "pose":
+            return modality.params(estimator="dwpose", weights=dwpose, min_joints=0.0, min_size=0.0)
+        depth = str(tiny_depth.save(tmp_path_factory.mktemp("weights")))
+        found = {"pose": "dwpose", "pose_weights": dwpose, "depth_weights": depth, "masks": "motion"}
+        return modality.params(**found, min_joints=0.0)
     return modality.prepare(root, modality.params()) if modality.prepare else modality.params()
 
 
@@ -231,11 +264,8 @@ def test_its_columns_are_those_it_declares(modality: Modality, clip: Clip, param
     assert list(columns) == modality.schema.names
     assert not set(columns) & set(SAMPLES.names)
     table = pa.Table.from_pylist([columns], schema=modality.schema)
-    unknown = {
-        "depth_near_m",
-        "depth_far_m",
-        "depth_flicker",
-    }  # of depth without a unit, or where nothing holds still
+    # Of depth or cameras without a unit, or where nothing holds still or nothing can be compared.
+    unknown = {"depth_near_m", "depth_far_m", "depth_flicker", "baseline_m", "depth_error"}
     assert not any(table[name].null_count for name in set(columns) - unknown)
     for name, value in columns.items():
         assert not isinstance(value, float) or np.isfinite(value), name
@@ -261,16 +291,29 @@ def test_the_seed_matters_only_where_something_is_drawn_by_lot(
 
 BAD = {
     "canny": [{"low": 300}, {"low": -1}, {"blur": -0.1}, {"thickness": 0}],
-    "inpaint": [{"min_area": 0.0}, {"max_area": 1.0}, {"min_area": 0.9}],
-    "camera_video": [{"max_holes": 0.0}, {"edge": -0.1}],
-    "camera_image": [{"edge": -1.0}, {"min_motion": -0.1}],
+    "inpaint": [
+        {"min_area": 0.0},
+        {"max_area": 1.0},
+        {"min_area": 0.9},
+        {"dilate": -0.1},
+        {"dilate_frames": -1},
+        {"estimator": "sam9"},
+    ],
+    "camera_video": [{"max_holes": 0.0}, {"edge": -0.1}, {"fov": 180.0}, {"depth": "none"}],
+    "camera_image": [{"edge": -1.0}, {"min_motion": -0.1}, {"cameras": "none"}],
     "cut_on_action": [{"min_angle": 200.0}, {"min_scale": 1.0}],
     "local_edit": [{"min_area": 1.0}],
     "retime": [{"min_change": -0.1}],
     "depth": [{"min_covered": 1.5}],
     "pose": [{"min_joints": 18.0}, {"threshold": 1.1}],
     "tracks": [{"spread": 1.5}, {"motion_bias": -1.0}, {"count": 0}, {"min_seen": 0.0}, {"min_motion": -1.0}],
-    "blender_preview": [{"min_joints": -1.0}, {"threshold": 2.0}],
+    "blender_preview": [
+        {"min_joints": -1.0},
+        {"threshold": 2.0},
+        {"depth": "none"},
+        {"pose": "none"},
+        {"masks": "none"},
+    ],
     "who_is_talking": [{"min_speech": 2.0}, {"min_margin": -1.0}],
     "audio_intensity": [{"max_smoothing": 0}, {"min_range": -1.0}],
     "speech_to_ambient": [{"environment": "moon"}, {"min_speech": 1.1}, {"intelligibility": 9.0}],

@@ -151,7 +151,7 @@ def test_another_size_and_a_dry_run(root: Root) -> None:
         ({"from_catalog": "scenes?camera='nobody'"}, InputError, "selects no takes"),
         ({"resolution": "128x96x17"}, ConfigError, "have 9 frames, 17 are asked for"),
         ({"input": "somewhere"}, ConfigError, "exclude each other"),
-        ({"from_catalog": None}, ConfigError, "made from rendered scenes only"),
+        ({"modality": "cut-on-action", "from_catalog": None}, ConfigError, "made from rendered scenes only"),
     ],
 )
 def test_what_cannot_be_made_is_said_in_one_line(root: Root, more: dict, error: type, says: str) -> None:

@@ -123,6 +123,7 @@ def test_a_recipe_is_what_it_was() -> None:
         "selection": '{"max_black":0.5,"min_brightness":0.02,"min_motion":0.004}',
         "captioner": "",
         "shots": "content",
+        "calibration": "",
     }
     assert canny.id == "6de92ccdc48000768608447531fa5b1bb6ff598f"
     assert _id() == "4bc10ebfbbad2b72447db81aedb0a06d22bfcee2"

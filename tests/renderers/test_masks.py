@@ -49,6 +49,27 @@ def test_a_mask_of_another_length_is_refused() -> None:
         masks.fill([np.zeros((4, 4, 3), np.uint8)] * 3, np.zeros((2, 4, 4), bool))
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    arrays(
+        bool, st.tuples(st.integers(1, 5), st.integers(1, 14), st.integers(1, 14)), elements=st.booleans()
+    ),
+    st.integers(0, 6) | st.floats(0, 6),
+    st.integers(0, 6),
+)
+def test_a_mask_grows_by_a_disc_and_by_frames(mask: np.ndarray, pixels: float, frames: int) -> None:
+    """By its definition: whatever lies within the radius, and within the frames, of a pixel of the mask."""
+    before = mask.copy()
+    grown = masks.dilate(mask, pixels, frames)
+    at, there = np.argwhere(np.ones_like(mask)), np.argwhere(mask)
+    apart = np.abs(at[:, None] - there[None])
+    reached = (apart[..., 0] <= frames) & (np.hypot(apart[..., 1], apart[..., 2]) <= pixels + 1e-3)
+    np.testing.assert_array_equal(grown, reached.any(1).reshape(mask.shape))
+    assert grown.dtype == bool and (grown >= mask).all() and (mask == before).all()
+    np.testing.assert_array_equal(masks.dilate(masks.dilate(mask, 0, frames), pixels, 0), grown)
+    np.testing.assert_array_equal(masks.dilate(masks.dilate(mask, pixels, 0), 0, frames), grown)
+
+
 @pytest.mark.parametrize("kind", DRAW)
 @settings(max_examples=15, deadline=None)
 @given(

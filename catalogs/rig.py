@@ -38,7 +38,7 @@ class View:
     aspect: float
 
 
-def rig(
+def draw(
     path: str | PathLike[str], views: Sequence[View], *, points: Mapping[str, Array] | None = None
 ) -> None:
     """Draw cameras as a PNG of 1600 x 900: in 3D, from above, and their fields of view over the frames.
