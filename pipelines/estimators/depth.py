@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from catalogs.errors import ConfigError, EstimatorUnavailable, UnusableClip
 from pipelines.estimators import depth_motion
 from pipelines.estimators.card import Card, named
-from pipelines.estimators.depth_steady import balance, change, follow, shrunk
+from pipelines.estimators.depth_steady import CUT, balance, change, follow, shrunk
 from pipelines.estimators.serving import HostedModel, python_of
 from pipelines.estimators.shared import Network, network
 
@@ -136,7 +136,7 @@ def finish(
         confidence: The same.
 
     Raises:
-        UnusableClip: NaN, or the same depth everywhere.
+        UnusableClip: NaN, the same depth everywhere, or a cut.
     """
     ends = np.stack([inverse.min(axis=(1, 2)), inverse.max(axis=(1, 2))])  # NaN if any pixel of the frame is
     broken = ~np.isfinite(ends).all(axis=0)
@@ -150,6 +150,12 @@ def finish(
     if np.ptp(ends) <= 1e-6 * np.abs(ends).max():
         raise UnusableClip("flat_depth", f"{card.name} sees the same depth everywhere")
     motion = follow(frames)
+    share = motion.seen.mean(axis=(1, 2))
+    if share.min(initial=1) < CUT:
+        raise UnusableClip(
+            "cut_inside",
+            f"{share.min():.0%} of the pixels get from frame {share.argmin()} to the next: a cut, or a flash",
+        )
     small = shrunk(inverse, motion)
     if valid is None and not card.checkout:  # the others look at all frames together
         scale, shift = balance(small, motion)

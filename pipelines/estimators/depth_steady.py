@@ -26,6 +26,10 @@ MEMORY = 48.0
 FLOOR = 0.1
 """The level of the far end where the near end's is 1, so that logarithms of what is far stay small."""
 
+CUT = 0.2
+"""Least share of the pixels that is seen in both of two neighbouring frames of one shot. Over the five cuts of a real
+film it was 0.00 to 0.07, elsewhere in that film 0.50 and more."""
+
 _LEAST = 0.05  # part of the pixels that must be followed
 _ALIKE = 0.5  # correlation below which two frames' depths have nothing to do with each other
 _SIGMAS = 2.5
