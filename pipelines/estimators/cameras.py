@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from catalogs.errors import ConfigError, EstimatorUnavailable
 from pipelines.estimators.card import Card, named
 from pipelines.estimators.hub import sha256, snapshot
-from pipelines.estimators.serving import HostedModel, python_of
+from pipelines.estimators.serving import HostedModel, checkout_of, python_of
 from pipelines.estimators.shared import Network, network
 
 log = logging.getLogger("avcontrol")
@@ -250,17 +250,7 @@ def weights_hash(name: str, *, weights: str = "", checkout: str = "") -> str:
 
 def _home(card: Card, checkout: str) -> Path | None:
     """The checkout; None where its package is installed instead."""
-    home = Path(checkout).expanduser().resolve()
-    if checkout and home.is_dir():
-        return home
-    if checkout or card is SPATIALTRACKER or importlib.util.find_spec("depth_anything_3") is None:
-        where = f"{checkout} is no folder" if checkout else "none is given"
-        folder = card.checkout.rpartition("/")[2]
-        raise EstimatorUnavailable(
-            f"{card.name} runs from a checkout, and {where}",
-            f"Get it with `git clone {card.checkout}`, and say checkout={folder}.",
-        )
-    return None
+    return checkout_of(card, checkout, "" if card is SPATIALTRACKER else "depth_anything_3")
 
 
 def _folders(card: Card, weights: str) -> list[Path]:

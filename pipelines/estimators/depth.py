@@ -8,8 +8,6 @@ but a camera that moves, and gives depth only of what stands still.
 from __future__ import annotations
 
 import atexit
-import hashlib
-import importlib.util
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,11 +18,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from catalogs.errors import ConfigError, EstimatorUnavailable, UnusableClip
+from catalogs.errors import ConfigError, UnusableClip
 from pipelines.estimators import depth_motion
 from pipelines.estimators.card import Card, named
 from pipelines.estimators.depth_steady import CUT, balance, change, follow, shrunk
-from pipelines.estimators.serving import HostedModel, python_of
+from pipelines.estimators.hub import sha256, snapshot
+from pipelines.estimators.serving import HostedModel, checkout_of, python_of
 from pipelines.estimators.shared import Network, network
 
 Frames = Sequence[NDArray[np.uint8]]
@@ -234,22 +233,11 @@ def weights_hash(name: str, *, weights: str = "", checkout: str = "") -> str:
     card = card_of(name)
     if not card.weights:
         return ""
-    if card.checkout and not (checkout and Path(checkout).expanduser().is_dir()):
-        installed = card.checkout == _V3.checkout and importlib.util.find_spec("depth_anything_3") is not None
-        if checkout or not installed:
-            where = f"{checkout} is no folder" if checkout else "none is given"
-            folder = card.checkout.rpartition("/")[2]
-            raise EstimatorUnavailable(
-                f"{name} runs from a checkout, and {where}",
-                f"Get it with `git clone {card.checkout}`, and say checkout={folder}.",
-            )
+    if card.checkout:
+        checkout_of(card, checkout, "depth_anything_3" if card.checkout == _V3.checkout else "")
     path = _located(card, weights)
     _check_size(card, path)
-    digest = hashlib.sha256()
-    for file in _files(card):
-        with open(path / file, "rb") as handle:
-            digest.update(f"{file}\0{hashlib.file_digest(handle, 'sha256').hexdigest()}\n".encode())
-    return digest.hexdigest()
+    return sha256([path / file for file in _files(card)])
 
 
 def _files(card: Card) -> tuple[str, ...]:
@@ -274,29 +262,4 @@ def _check_size(card: Card, path: Path) -> None:
 
 
 def _located(card: Card, weights: str) -> Path:
-    """The folder with the weights' files, given or in the hub's cache; looked up without the network."""
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
-    name = weights or card.weights
-    folder = Path(name).expanduser()
-    if not folder.is_dir():
-        try:
-            cached = [try_to_load_from_cache(name, file) for file in _files(card)]
-        except HFValidationError:
-            raise EstimatorUnavailable(
-                f"{name} is no folder with weights", f"Get them with `hf download {card.weights}`."
-            ) from None
-        if all(isinstance(file, str) for file in cached):
-            return Path(str(cached[0])).parent
-        raise EstimatorUnavailable(
-            f"the weights of {card.name} are not here ({name} is no folder and not in the hub's cache)",
-            f"Get them with `hf download {name} {' '.join(_files(card))}`, or say weights=FOLDER.",
-        )
-    missing = [file for file in _files(card) if not (folder / file).is_file()]
-    if missing:
-        raise EstimatorUnavailable(
-            f"{folder} has no {missing[0]}",
-            f"Get it with `hf download {card.weights} {' '.join(_files(card))} --local-dir {folder}`.",
-        )
-    return folder
+    return snapshot(card.name, card.weights, _files(card), weights)

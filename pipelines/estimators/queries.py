@@ -15,23 +15,34 @@ STARTS = (0.25, 0.75)
 """Where in the clip points are laid out, as parts of its length: no frame is farther than a quarter from one of them,
 so that what comes into the picture or leaves it is followed too."""
 
+SMALLEST = 0.01
+"""Share of the picture below which what points may lie on gets no finer grid."""
+
 TEXTURE = 4e-5
 """Least smaller eigenvalue of the structure tensor (:func:`texture`) of a point that can be followed. Of a plain
 picture under noise of 2 levels of 255 one pixel in 100 has 3e-5; the softest tenth of a blurry texture has 8e-5."""
 
 
-def grid(frames: Sequence[NDArray[np.uint8]], count: int, rng: np.random.Generator) -> Array:
+def grid(
+    frames: Sequence[NDArray[np.uint8]],
+    count: int,
+    rng: np.random.Generator,
+    where: NDArray[np.bool_] | None = None,
+) -> Array:
     """Lay out points: one at random in each cell of a square grid, where there is texture.
 
     Args:
         frames: F times RGB [H, W, 3].
         count: About so many in each of the frames of :data:`STARTS`; fewer where there is no texture.
         rng: Where in its cell.
+        where: Pixels that points may lie on, [F, H, W]; None for all. The smaller they are, the finer is the grid.
 
     Returns:
         [N, 3]: frame, x, y in pixels, pixel centres at +0.5.
     """
     height, width = frames[0].shape[:2]
+    if where is not None:
+        count = round(count / max(float(where.mean()), SMALLEST))
     across = max(1, round(np.sqrt(count * width / height)))
     down = max(1, round(count / across))
     cells = np.stack(np.meshgrid(np.arange(across), np.arange(down)), -1).reshape(-1, 2)
@@ -40,6 +51,8 @@ def grid(frames: Sequence[NDArray[np.uint8]], count: int, rng: np.random.Generat
         points = (cells + rng.uniform(size=cells.shape)) * (width / across, height / down)
         x, y = points.astype(int).T
         rich = texture(frames[frame])[y, x] >= TEXTURE
+        if where is not None:
+            rich &= where[frame, y, x]
         found.append(np.column_stack([np.full(rich.sum(), frame), points[rich]]))
     return np.concatenate(found)
 

@@ -6,6 +6,7 @@ may run in an environment of its own: ``.venv`` inside a checkout, or one that `
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import sys
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.errors import EstimatorUnavailable, UnusableClip, WorkerError
+from pipelines.estimators.card import Card
 from pipelines.process import WorkerProcess, python_path
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -31,6 +33,27 @@ def python_of(checkout: Path) -> Path:
     """The Python that runs a checkout's code: its own ``.venv`` where it has one, else this one."""
     own = checkout / ".venv" / "bin" / "python"
     return own if own.is_file() else Path(sys.executable)
+
+
+def checkout_of(card: Card, checkout: str, package: str = "") -> Path | None:
+    """The folder of a card's code; None where ``package``, the same code, is installed.
+
+    Raises:
+        EstimatorUnavailable: Neither is here; the hint says how to get it.
+    """
+    home = Path(checkout).expanduser().resolve()
+    if checkout and home.is_dir():
+        return home
+    if not checkout and package and importlib.util.find_spec(package) is not None:
+        return None
+    where, folder = (
+        f"{checkout} is no folder" if checkout else "none is given",
+        card.checkout.rpartition("/")[2],
+    )
+    raise EstimatorUnavailable(
+        f"{card.name} runs from a checkout, and {where}",
+        f"Get it with `git clone {card.checkout}`, and say checkout={folder}.",
+    )
 
 
 class HostedModel:

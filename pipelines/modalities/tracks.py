@@ -10,8 +10,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from catalogs.errors import UnusableClip
-from pipelines.estimators import queries, tracks
+from pipelines.estimators import masks, queries, tracks
 from pipelines.estimators.card import Card
+from pipelines.estimators.joined import joined, joined_weights
 from pipelines.modality import Clip, Frames, Modality, Signal
 from renderers.canvas import comets
 
@@ -24,6 +25,8 @@ class Params:
         estimator: What follows the points of a real clip: dis, alltracker or cotracker3.
         weights: File of its weights; "" for the published ones in the hub's local cache.
         checkout: Folder of its repository, where it has one.
+        masks: Estimator of masks on whose objects points begin; "" for everywhere.
+        masks_weights: Folder of its weights.
         count: At most this many points, drawn by lot from those that are seen long enough.
         spread: Points keep this part of an even grid's spacing between them; 0 leaves it to the lot.
         motion_bias: Points are drawn with weights motion ** motion_bias; 0 takes still and moving ones alike.
@@ -35,6 +38,8 @@ class Params:
     estimator: str = "dis"
     weights: str = ""
     checkout: str = ""
+    masks: str = ""
+    masks_weights: str = ""
     count: int = 64
     spread: float = 0.5
     motion_bias: float = 0.5
@@ -45,6 +50,8 @@ class Params:
     def __post_init__(self) -> None:
         if self.estimator not in {card.name for card in tracks.ESTIMATORS}:
             raise ValueError(f"estimator must be {', '.join(card.name for card in tracks.ESTIMATORS)}")
+        if self.masks not in {"", *(card.name for card in masks.ESTIMATORS)}:
+            raise ValueError(f"masks must be {', '.join(card.name for card in masks.ESTIMATORS)}")
         if self.count < 1 or self.history < 1 or not 0 < self.min_seen <= 1 or self.min_motion < 0:
             raise ValueError(
                 "count and history must be at least 1, min_seen in (0, 1], min_motion at least 0"
@@ -63,7 +70,10 @@ HELD = 0.35
 def signal(clip: Clip, params: Params, rng: np.random.Generator) -> Signal:
     """Points in pixels [F, N, 2], whether they are seen [F, N], and the confidence of that [F, N] in [0, 1]."""
     follow = tracks.load(params.estimator, weights=params.weights, checkout=params.checkout)
-    asked = queries.grid(clip.frames, CANDIDATES * params.count, rng)
+    where = None
+    if params.masks:
+        where = masks.load(params.masks, weights=params.masks_weights)(clip.frames).labels > 0
+    asked = queries.grid(clip.frames, CANDIDATES * params.count, rng, where)
     if not len(asked):
         raise UnusableClip("no_texture", "nowhere is there texture that a point could be followed by")
     found = follow(clip.frames, asked)
@@ -82,10 +92,13 @@ def signal(clip: Clip, params: Params, rng: np.random.Generator) -> Signal:
 
 
 def exact(clip: Clip, params: Params, rng: np.random.Generator) -> Signal:
-    """Points in pixels [F, N, 2] and whether they are seen [F, N]."""
+    """Points in pixels [F, N, 2] and whether they are seen [F, N]; with masks, those that are not the ground's."""
     assert clip.view is not None
     known = clip.view.tracks
-    chosen = _chosen(known["pixels"], known["visible"], clip, params, rng)
+    visible = known["visible"]
+    if params.masks:
+        visible = visible & (known["body"] != clip.view.bodies["ground"])
+    chosen = _chosen(known["pixels"], visible, clip, params, rng)
     return {"tracks": known["pixels"][:, chosen], "visible": known["visible"][:, chosen]}
 
 
@@ -128,11 +141,15 @@ def _weakest(visible: NDArray[np.bool_]) -> tuple[int, float]:
 
 
 def _card(params: Params) -> Card:
-    return tracks.card_of(params.estimator)
+    found = tracks.card_of(params.estimator)
+    return joined([found, masks.card_of(params.masks)]) if params.masks else found
 
 
 def _weights(params: Params) -> str:
-    return tracks.weights_hash(params.estimator, params.weights)
+    hashed = tracks.weights_hash(params.estimator, params.weights)
+    if not params.masks:
+        return hashed
+    return joined_weights([hashed, masks.weights_hash(params.masks, weights=params.masks_weights)])
 
 
 MODALITY = Modality(
@@ -147,7 +164,7 @@ MODALITY = Modality(
     estimator_license="Apache-2.0",
     estimator_of=_card,
     weights_of=_weights,
-    version=2,
+    version=3,
     steps=5000,
     schema=pa.schema(
         [("tracks", pa.int64()), ("tracks_seen", pa.float64()), ("tracks_motion", pa.float64())]

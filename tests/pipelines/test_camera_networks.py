@@ -239,7 +239,7 @@ def test_what_is_missing_is_told_with_the_command(
         (
             SPATIAL,
             {"checkout": str(tmp_path), "weights": str(tmp_path)},
-            "has no model.safetensors",
+            "SpatialTrackerV2_Front is no folder",
             "hf download Yuxihenry/SpatialTrackerV2_Front",
         ),
     ):

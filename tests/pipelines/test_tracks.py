@@ -214,6 +214,20 @@ def test_a_signal_of_a_clip_follows_its_options() -> None:
     np.testing.assert_array_equal(again["tracks"], signal["tracks"])
 
 
+def test_points_on_masks_begin_on_what_moves() -> None:
+    moving = scene(0, (320, 192), 25)
+    assert moving.layers is not None
+    shares = {}
+    for name in ("", "motion"):
+        params = modality.Params(masks=name, count=24)
+        found = modality.signal(clip_of(moving.frames), params, np.random.default_rng(0))
+        x, y = found["tracks"][12][found["visible"][12]].astype(int).T
+        shares[name] = (moving.layers[12, y, x] > 0).mean()
+    assert shares["motion"] > 0.7 > 0.5 > shares[""]  # those of other frames may be hidden here
+    card = modality.MODALITY.estimator_of
+    assert card is not None and card(modality.Params(masks="motion")).name == "dis+motion"
+
+
 def test_its_estimator_is_that_of_its_options() -> None:
     assert modality.MODALITY.estimator_of is not None and modality.MODALITY.weights_of is not None
     assert modality.MODALITY.estimator_of(modality.Params()).commercial_ok
