@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,8 @@ RESOLUTION = 504
 WIDTH, PATCH = 518, 14
 """Pixels of the width that SpatialTrackerV2 looks at, and what they are a multiple of."""
 
-GRID = 10
-"""SpatialTrackerV2 refines cameras by GRID² points that it follows from the first frame."""
+GRID, SUPPORT = 10, 756
+"""SpatialTrackerV2 refines cameras by GRID² points of the first frame and SUPPORT of its own, its authors' choices."""
 
 
 def depth_anything(weights: str, device: str) -> Callable[[NDArray[np.uint8]], Arrays]:
@@ -68,6 +69,7 @@ def spatial_tracker(front: str, refiner: str, device: str) -> Callable[[NDArray[
 
     first = VGGT4Track.from_pretrained(front).eval().to(device)
     second = Predictor.from_pretrained(refiner).eval()
+    second.spatrack.track_num = SUPPORT
     second.to(device)  # returns nothing
 
     @torch.inference_mode()
@@ -141,7 +143,8 @@ def load(checkout: str, name: str, device: str, *weights: str) -> Callable[[NDAr
 
 def main() -> None:
     """Load, then answer."""
-    look = load(*sys.argv[1:])
+    with redirect_stdout(sys.stderr):  # what a repository prints while it loads is no answer
+        look = load(*sys.argv[1:])
     serve(lambda arrays: look(arrays["frames"]))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,8 @@ def _three(weights: str, device: str) -> Infer:
 
 def main() -> None:
     """Load, then answer."""
-    infer = load(*sys.argv[1:])
+    with redirect_stdout(sys.stderr):  # what a repository prints while it loads is no answer
+        infer = load(*sys.argv[1:])
 
     def run(arrays: Arrays) -> Arrays:
         return estimate(infer, arrays["frames"])

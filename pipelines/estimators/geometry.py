@@ -8,10 +8,10 @@ the scale is; an unknown shift is then assumed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ Frames = Sequence[NDArray[np.uint8]]
 Array = NDArray[np.float64]
 Values = NDArray[np.float32]
 Unknown = Literal["scale", "scale and shift"]
+T = TypeVar("T")
 
 FARTHEST = 10.0
 """How many times as far as the nearest the farthest is, where an unknown shift cannot be measured."""
@@ -135,7 +136,13 @@ def measure(frames: Frames, choice: Choice, cameras: Cameras | None = None) -> G
         UnusableClip: Of the estimators; ``no_parallax`` for depth from motion without any; ``depth_disagrees`` where
             depth and cameras are not of one scene.
     """
-    found = cameras or locate(frames, choice)
+    if cameras is not None:
+        return _measure(frames, choice, cameras)
+    key = tuple(getattr(choice, field.name) for field in fields(Choice))  # a modality's options have more
+    return _once(frames, key, lambda: _measure(frames, choice, locate(frames, choice)))
+
+
+def _measure(frames: Frames, choice: Choice, found: Cameras) -> Geometry:
     card = choice.cards[-1]
     if not choice.depth and found.depth is not None:
         depth = found.depth
@@ -156,13 +163,33 @@ def measure(frames: Frames, choice: Choice, cameras: Cameras | None = None) -> G
 
 def locate(frames: Frames, choice: Choice) -> Cameras:
     """The cameras alone."""
-    estimate = camera_estimators.load(
-        choice.cameras,
-        weights=choice.cameras_weights,
-        checkout=choice.cameras_checkout,
-        prior_fov=choice.fov,
-    )
-    return estimate(frames)
+    options = {
+        "weights": choice.cameras_weights,
+        "checkout": choice.cameras_checkout,
+        "prior_fov": choice.fov,
+    }
+    estimate = camera_estimators.load(choice.cameras, **options)
+    return _once(frames, (choice.cameras, *options.values()), lambda: estimate(frames))
+
+
+_KEPT: tuple[Frames, dict[Any, Any]] = ((), {})
+
+
+def _once(frames: Frames, key: Any, make: Callable[[], T]) -> T:
+    """What these frames gave before, or why they gave nothing: modalities built together ask for the same geometry."""
+    global _KEPT
+    if _KEPT[0] is not frames:
+        _KEPT = (frames, {})
+    kept = _KEPT[1]
+    if key not in kept:
+        try:
+            kept[key] = make()
+        except UnusableClip as error:
+            kept[key] = error
+    if isinstance(kept[key], UnusableClip):
+        raise kept[key]
+    found: T = kept[key]
+    return found
 
 
 def standing(count: int, width: int, height: int, fov: float) -> Cameras:

@@ -56,7 +56,7 @@ def signal(clip: Clip, params: Params, rng: np.random.Generator) -> Signal:
         raise UnusableClip("static_camera", "the camera stands still")
     if not cameras.registered[0]:
         raise UnusableClip("not_registered", "the first frame got no camera")
-    found = geometry.measure(clip.frames, params, cameras)
+    found = geometry.measure(clip.frames, params)
     kept = found_cameras(found)
     return {**kept, "depth": pack_depth(found.depth[:1], kept)}
 

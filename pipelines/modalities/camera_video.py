@@ -26,6 +26,9 @@ from renderers.canvas import points
 from renderers.canvas.masks import filled_share
 from renderers.scenes import directions
 
+KNOWN = 0.1
+"""Least share of each frame of a real clip that has a depth."""
+
 Array = NDArray[np.float64]
 Picture = NDArray[np.uint8]
 
@@ -72,6 +75,12 @@ def signal(clip: Clip, params: Params, rng: np.random.Generator) -> Signal:
     The other camera makes moves on top of the clip's own, from the first frame on or, by lot, until the last one.
     """
     found = geometry.measure(clip.frames, params)
+    share = np.isfinite(found.depth).mean(axis=(1, 2))
+    if share.min() < KNOWN:
+        raise UnusableClip(
+            "no_depth",
+            f"depth is known on {share.min():.0%} of frame {share.argmin()}: nothing can be drawn of it",
+        )
     seconds = float((clip.timeline.frames - 1) / clip.timeline.fps)
     lot, backwards = int(rng.integers(2**31)), bool(rng.random() < 0.5)
     moves = directions.parse(params.trajectory, seed=lot) if params.trajectory else directions.draw_lots(rng)

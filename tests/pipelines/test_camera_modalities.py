@@ -159,11 +159,16 @@ def test_the_other_camera_is_drawn_by_lot_and_repeats(located: Clip) -> None:
     assert caught.value.reason == "no_overlap"
 
 
+def another(clip: Clip) -> Clip:
+    """The same pictures as another clip: what was measured of the one is not taken for the other."""
+    return dataclasses.replace(clip, frames=list(clip.frames))
+
+
 @pytest.mark.parametrize(("motion", "reason"), [("static", "static_camera"), ("rotation", "no_parallax")])
 def test_cameras_that_stand_are_refused_by_camera_image(still, located, monkeypatch, motion, reason) -> None:
     monkeypatch.setattr(geometry, "locate", lambda frames, choice: cameras(still, motion=motion))
     with pytest.raises(UnusableClip) as caught:
-        camera_image.signal(located, camera_image.Params(), rng())
+        camera_image.signal(another(located), camera_image.Params(), rng())
     assert caught.value.reason == reason
 
 
@@ -178,11 +183,25 @@ def test_too_little_motion_and_too_many_holes_are_refused(located: Clip, options
     assert caught.value.reason == reason
 
 
+def test_every_frame_needs_some_depth(located: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = geometry.depth_motion.motion_depth
+
+    def blind(frames, cameras):
+        depth, sure = measured(frames, cameras)
+        depth[3] = np.nan
+        return depth, sure
+
+    monkeypatch.setattr(geometry.depth_motion, "motion_depth", blind)
+    with pytest.raises(UnusableClip, match="0% of frame 3") as caught:
+        camera_video.signal(another(located), camera_video.Params(), rng())
+    assert caught.value.reason == "no_depth"
+
+
 def test_frame_0_needs_a_camera(still: room.Room, located: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
     registered = np.arange(17) > 0
     monkeypatch.setattr(geometry, "locate", lambda frames, choice: cameras(still, registered=registered))
     with pytest.raises(UnusableClip, match="the first frame got no camera"):
-        camera_image.signal(located, camera_image.Params(), rng())
+        camera_image.signal(another(located), camera_image.Params(), rng())
 
 
 def test_a_chosen_trajectory_draws_frame_0_or_every_frame(still: room.Room, located: Clip) -> None:

@@ -42,6 +42,8 @@ DA3 = """
 
     import numpy as np
 
+    print("[WARN ] Dependency `gsplat` is required")
+
     class DepthAnything3:
         @classmethod
         def from_pretrained(cls, folder):
@@ -95,10 +97,14 @@ FRONT = """
 """
 
 REFINER = """
+    import types
+
     import numpy as np
     import torch
 
     class Predictor(torch.nn.Module):
+        spatrack = types.SimpleNamespace(track_num=0)
+
         @classmethod
         def from_pretrained(cls, folder):
             assert folder.endswith("SpatialTrackerV2-Offline")
@@ -116,6 +122,7 @@ REFINER = """
             assert intrs.shape == (count, 3, 3) and extrs.shape == (count, 4, 4) and support_frame == count - 1
             assert unc_metric.dtype == bool and queries.shape[1] == 3 and (queries[:, 0] == 0).all()
             assert (queries[:, 1] < width).all() and (queries[:, 2] < height).all()
+            assert self.spatrack.track_num == 756
             c2w = torch.from_numpy(np.linalg.inv(self.truth["w2c"])).float()
             points = torch.full((count, 3, height, width), 3.0)
             rest = [None] * 6

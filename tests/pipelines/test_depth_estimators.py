@@ -244,6 +244,8 @@ def test_a_folder_without_weights_and_a_missing_checkout_are_named(no_hub: Path,
 VIDEO_CHECKOUT = """
     import torch
 
+    print("xFormers not available")
+
     class VideoDepthAnything(torch.nn.Module):
         def __init__(self, encoder, features, out_channels):
             super().__init__()
@@ -271,6 +273,8 @@ THREE_CHECKOUT = """
     import types
 
     import numpy as np
+
+    print("[WARN ] Dependency `gsplat` is required")
 
     class DepthAnything3:
         @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -178,3 +179,28 @@ def test_weights_are_hashed_together() -> None:
     hashes = {joined_weights(each) for each in (["ab", ""], ["", "ab"], ["ab", "cd"], ["cd", "ab"])}
     assert len(hashes) == 4 and all(len(each) == 64 for each in hashes)
     assert depth.ESTIMATORS[0].name == "depth-anything-v2-small"
+
+
+def test_modalities_built_together_measure_a_clip_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = list[str]()
+
+    def load(name: str, **options: object) -> Callable[[Sequence[np.ndarray]], Cameras]:
+        def estimate(frames: Sequence[np.ndarray]) -> Cameras:
+            asked.append(name)
+            if not frames[0].any():
+                raise UnusableClip("no_texture", "black")
+            return geometry.standing(len(frames), 8, 6, 60.0)
+
+        return estimate
+
+    monkeypatch.setattr(geometry.camera_estimators, "load", load)
+    one, two = ([np.full((6, 8, 3), value, np.uint8)] * 3 for value in (9, 0))
+    choice, other = geometry.Choice(), geometry.Choice(fov=50.0)
+    assert geometry.locate(one, choice) is geometry.locate(one, choice) and len(asked) == 1
+    assert geometry.locate(one, other) is not geometry.locate(one, choice) and len(asked) == 2
+    for _ in range(2):  # what was refused is refused again
+        with pytest.raises(UnusableClip, match="black"):
+            geometry.locate(two, choice)
+    assert len(asked) == 3
+    geometry.locate(one, choice)
+    assert len(asked) == 4  # of one clip alone
