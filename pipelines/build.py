@@ -106,6 +106,12 @@ def build_clips(config: BuildConfig) -> list[Report]:
     # 1. List the sources.
     sources = list_sources(config.input, limit=config.limit, media_root=config.media_root, sound=sound)
     recipes = [_recipe(each) for each in configs]
+    chosen = {name for recipe in recipes for name in recipe.estimator.split("+")}
+    for name in sorted(set(config.estimator_path) - chosen):
+        raise ConfigError(
+            f"--estimator-path {name}=… is of no estimator that is used",
+            f"Used: {', '.join(sorted(chosen))}.",
+        )
     if config.dry_run:
         for modality, recipe in zip(made, recipes, strict=True):
             dry_run(config.root, config.catalog or modality.name, sources, modality, recipe)
@@ -147,6 +153,7 @@ def _recipe(config: BuildConfig) -> Recipe:
         selection=Selection(min_motion=config.min_motion, min_brightness=config.min_brightness),
         captioner=config.captioner,
         shots=config.shots,
+        checkouts=config.estimator_path,
     )
     if modality.estimator_of is not None:
         family = modality.estimator_of(params).family
@@ -155,7 +162,7 @@ def _recipe(config: BuildConfig) -> Recipe:
     if modality.prepare is None or config.dry_run:
         return recipe
     params = modality.prepare(Root.open(config.root, create=True), params)
-    return replace(recipe, params=canonical(asdict(params)))
+    return replace(recipe, params=canonical(modalities.sample_params(params)))
 
 
 def scan(

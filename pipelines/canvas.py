@@ -36,6 +36,7 @@ def canvas(config: CanvasConfig) -> Path:
     """
     modality = modalities.load(config.modality)
     params = modalities.make_params(modality, config.settings)
+    params = modalities.with_checkouts(params, config.estimator_path)
     timeline = Timeline.parse(config.resolution, config.fps)
     if modality.canvas is None or modality.signal is None:
         raise ConfigError(

@@ -42,6 +42,10 @@ class BuildConfig:
         {},
         flag="set",
     )
+    estimator_path: dict[str, str] = setting(
+        "Folder with the code of an estimator that is a git repository, NAME=FOLDER; may be given many times.",
+        {},
+    )
     seed: int = setting("Base of every random draw.", 0)
     decoder: Literal["auto", "pyav", "decord", "torchcodec"] = setting("What decodes the sources.", "auto")
     shots: Literal["content", "transnet", "off"] = setting(
@@ -102,4 +106,8 @@ class CanvasConfig:
     fps: str = setting("Frame rate: 24, 29.97, 30000/1001, …", "24")
     start: float = setting("Seconds into the clip.", 0.0)
     settings: dict[str, str] = setting("An option of the modality; may be given many times.", {}, flag="set")
+    estimator_path: dict[str, str] = setting(
+        "Folder with the code of an estimator that is a git repository, NAME=FOLDER; may be given many times.",
+        {},
+    )
     seed: int = setting("Base of every random draw.", 0)

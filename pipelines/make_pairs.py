@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -39,7 +38,7 @@ def make_pairs(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         recipe.clip_timeline,
         modalities.load(recipe.modality),
     )
-    params = modality.params(**json.loads(recipe.params))
+    params = recipe.options(modality)
     span, common = (0, timeline.ticks), common_columns(request)
     views = _views(root, CatalogID.parse(request["from"]), unit["sha256"], timeline)
     pairs = modality.takes(views, params)

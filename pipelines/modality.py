@@ -104,7 +104,7 @@ class Modality:
         name: Module name, e.g. ``camera_video``; hyphens on the command line.
         summary: One line for listings.
         params: Frozen dataclass of options; a field with ``metadata={"canvas": True}`` changes only the
-            drawing, so that the signal is reused when it changes.
+            drawing, so that the signal is reused when it changes; one made by :func:`place` changes nothing.
         signal: None when it is made from rendered scenes only.
         exact: None when it is not made from rendered scenes.
         estimator, estimator_license, commercial_ok: What measures the signal.
@@ -206,13 +206,42 @@ def parse_params(name: str, params: type, settings: Mapping[str, str]) -> Any:
         raise ConfigError(f"{name}: {error}") from None
 
 
-def signal_params(params: Any) -> dict[str, Any]:
-    """The options that the signal depends on: all but those that only change the drawing."""
+def place() -> Any:
+    """A field of Params for where something lies: a folder of weights, a checkout; "" for its usual place.
+
+    It is no part of a sample's identity, which hangs on the hash of what lies there and is the same on any machine.
+    """
+    return dataclasses.field(default="", metadata={"place": True})
+
+
+def places(params: Any) -> dict[str, str]:
+    """The options that only say where something lies."""
     return {
         field.name: getattr(params, field.name)
         for field in dataclasses.fields(params)
-        if not field.metadata.get("canvas")
+        if field.metadata.get("place")
     }
+
+
+def sample_params(params: Any) -> dict[str, Any]:
+    """The options that a sample depends on: all but places."""
+    return {key: value for key, value in dataclasses.asdict(params).items() if key not in places(params)}
+
+
+def signal_params(params: Any) -> dict[str, Any]:
+    """Those of them that its signal depends on: all but those that only change the drawing."""
+    drawn = {field.name for field in dataclasses.fields(params) if field.metadata.get("canvas")}
+    return {key: value for key, value in sample_params(params).items() if key not in drawn}
+
+
+def with_checkouts(params: Any, folders: Mapping[str, str]) -> Any:
+    """The same options, with the code of the estimators that they choose in these folders, by name of the estimator."""
+    found = {}
+    for option in (names := {field.name for field in dataclasses.fields(params)}):
+        code = "checkout" if option == "estimator" else f"{option}_checkout"
+        if code in names and getattr(params, option) in folders:
+            found[code] = folders[getattr(params, option)]
+    return dataclasses.replace(params, **found)
 
 
 def _convert(owner: str, key: str, text: str, kind: Any) -> Any:

@@ -8,8 +8,9 @@ parameter, estimator or stage gives another ID for exactly the units it touches.
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +38,7 @@ class Recipe:
 
     Attributes:
         modality: The modality's name.
-        params: Its options, canonical JSON.
+        params: Its options, canonical JSON, but for the places.
         timeline: The clip's size, rate and length.
         estimator, weights: What measures the signal.
         code_version: Versions of the shared stages and of the modality.
@@ -45,6 +46,7 @@ class Recipe:
         selection: Which clips are refused, canonical JSON.
         captioner: Model that writes missing captions; "" for none.
         shots: The shot detector.
+        places: Where on this machine what the options name lies, canonical JSON; no part of the identity.
         calibration: How the estimator's figures tell its error (:mod:`pipelines.calibration`); "" where it was never
             graded, and then no part of the identity.
     """
@@ -59,6 +61,7 @@ class Recipe:
     selection: str
     captioner: str
     shots: str
+    places: str = "{}"
     calibration: str = ""
 
     @classmethod
@@ -81,7 +84,8 @@ class Recipe:
             weights = modality.weights_of(params) if modality.weights_of is not None else weights
         return cls(
             modality=modality.name,
-            params=canonical(dataclasses.asdict(params)),
+            params=canonical(modalities.sample_params(params)),
+            places=canonical(modalities.places(params)),
             timeline=timeline.canonical(),
             estimator=modality.estimator if estimator is None else estimator,
             weights=weights,
@@ -96,9 +100,14 @@ class Recipe:
     def id(self) -> str:
         """Hash of the recipe."""
         parts = dataclasses.asdict(self)
+        del parts["places"]
         if not self.calibration:
             del parts["calibration"]
         return digest(**parts)
+
+    def options(self, modality: Modality) -> Any:
+        """The modality's options."""
+        return modality.params(**json.loads(self.params), **json.loads(self.places))
 
     @property
     def clip_timeline(self) -> Timeline:
@@ -177,11 +186,27 @@ def make_plan(sources: Iterable[Source], scanned: dict[str, dict[str, Any]], rec
 
 
 def load_recipe(
-    name: str, settings: dict[str, str], timeline: Timeline, **options: Any
+    name: str,
+    settings: dict[str, str],
+    timeline: Timeline,
+    *,
+    checkouts: Mapping[str, str] | None = None,
+    **options: Any,
 ) -> tuple[Modality, Any, Recipe]:
-    """A modality, its options and the recipe they make; see :meth:`Recipe.of` for ``options``."""
+    """A modality, its options and the recipe they make.
+
+    Args:
+        name: The modality's.
+        settings: Of its options.
+        timeline: Of the clips.
+        checkouts: Folders of estimators' code, by the estimators' names.
+        options: See :meth:`Recipe.of`.
+
+    Raises:
+        ConfigError: A bad option or size.
+    """
     modality = modalities.load(name)
-    params = modalities.make_params(modality, settings)
+    params = modalities.with_checkouts(modalities.make_params(modality, settings), checkouts or {})
     step = FACTORS.space * modality.downscale
     if timeline.width % step or timeline.height % step:
         near = [max(step, side // step * step) for side in (timeline.width, timeline.height)]

@@ -54,7 +54,7 @@ def sample_row(
         UnusableClip: Refused by the selection or by the modality.
     """
     source, timeline = unit["source"], clip.timeline
-    params = modality.params(**json.loads(recipe.params))
+    params = recipe.options(modality)
     rng = child_rng(recipe.seed, unit["sha256"], *span, modality.name)
     clip_key = {"sha256": unit["sha256"], "span": span, "timeline": recipe.timeline, "code": STAGES_VERSION}
     labelled = {"turns": digest(text=clip.turns)} if clip.turns else {}  # who speaks when, as the source says

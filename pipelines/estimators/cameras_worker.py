@@ -66,6 +66,7 @@ def spatial_tracker(front: str, refiner: str, device: str) -> Callable[[NDArray[
     from models.SpaTrackV2.models.vggt4track.models.vggt_moe import (  # type: ignore[import-not-found]
         VGGT4Track,
     )
+    from utils3d.torch import depth_edge  # type: ignore[import-not-found]  # noqa: F401  gone since 28 August 2025
 
     first = VGGT4Track.from_pretrained(front).eval().to(device)
     second = Predictor.from_pretrained(refiner).eval()

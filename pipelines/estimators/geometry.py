@@ -23,6 +23,7 @@ from pipelines.estimators import depth_motion
 from pipelines.estimators.cameras import Cameras
 from pipelines.estimators.card import Card
 from pipelines.estimators.joined import joined_weights
+from pipelines.modality import place
 from renderers.scenes import directions
 from renderers.scenes.cameras import project
 
@@ -57,11 +58,11 @@ class Choice:
     """
 
     cameras: str = camera_estimators.ESTIMATORS[0].name
-    cameras_weights: str = ""
-    cameras_checkout: str = ""
+    cameras_weights: str = place()
+    cameras_checkout: str = place()
     depth: str = ""
-    depth_weights: str = ""
-    depth_checkout: str = ""
+    depth_weights: str = place()
+    depth_checkout: str = place()
     fov: float = camera_estimators.PRIOR_FOV
 
     def __post_init__(self) -> None:

@@ -110,11 +110,15 @@ class Shared:
 
 
 def _connected(address: str) -> Connection:
+    """A link that has been answered on: a process that is dying still lets others connect."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
-            return Client(address, family="AF_UNIX")
-        except (FileNotFoundError, ConnectionRefusedError):
+            link = Client(address, family="AF_UNIX")
+            link.send({"op": "hello"})
+            link.recv()
+            return link
+        except (EOFError, OSError):
             if time.monotonic() > deadline:
                 raise EstimatorUnavailable(
                     f"the process of the networks does not answer at {address}", "Its node's log may say why."
@@ -167,6 +171,8 @@ class _Holder:
                 link.send(answer)
 
     def _answer(self, request: Mapping[str, Any]) -> list[str]:
+        if request["op"] == "hello":
+            return []
         called, turns = self._loaded(request)
         if request["op"] == "load":
             return []

@@ -22,7 +22,7 @@ from pipelines.estimators.card import Card
 from pipelines.estimators.joined import joined, joined_weights
 from pipelines.estimators.wholebody import SEEN
 from pipelines.modalities import depth, pose
-from pipelines.modality import Clip, Frames, Modality, Signal
+from pipelines.modality import Clip, Frames, Modality, Signal, place
 from renderers.canvas.composite import depth_and_pose
 from renderers.canvas.depth import decode_log, encode_log, gray
 from renderers.canvas.masks import pack, unpack
@@ -46,12 +46,12 @@ class Params:
     shown: Literal["scene", "objects", "all"] = "scene"
     min_joints: float = 5.0
     depth: str = depths.ESTIMATORS[0].name
-    depth_weights: str = ""
-    depth_checkout: str = ""
+    depth_weights: str = place()
+    depth_checkout: str = place()
     pose: str = poses.ESTIMATORS[0].name
-    pose_weights: str = ""
+    pose_weights: str = place()
     masks: str = segments.SELFIE.name
-    masks_weights: str = ""
+    masks_weights: str = place()
     threshold: float = field(default=0.3, metadata={"canvas": True})
 
     def __post_init__(self) -> None:

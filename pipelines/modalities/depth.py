@@ -18,7 +18,7 @@ from catalogs.errors import ConfigError, UnusableClip
 from pipelines.estimators import depth as estimators
 from pipelines.estimators.card import Card
 from pipelines.estimators.depth_steady import flicker, follow
-from pipelines.modality import Clip, Frames, Modality, Signal
+from pipelines.modality import Clip, Frames, Modality, Signal, place
 from renderers.canvas.depth import decode_log, encode_log, gray
 
 _TOP = 65535
@@ -37,8 +37,8 @@ class Params:
 
     min_covered: float = 0.1
     estimator: str = estimators.ESTIMATORS[0].name
-    weights: str = ""
-    checkout: str = ""
+    weights: str = place()
+    checkout: str = place()
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_covered <= 1:

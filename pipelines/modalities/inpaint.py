@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from catalogs.errors import ConfigError, UnusableClip
 from pipelines.estimators import masks as estimators
 from pipelines.estimators.card import Card
-from pipelines.modality import Clip, Frames, Modality, Signal
+from pipelines.modality import Clip, Frames, Modality, Signal, place
 from renderers.canvas import masks
 
 _DRAW = {"box": masks.box, "strokes": masks.strokes, "blobs": masks.blobs, "outpaint": masks.frame_outside}
@@ -42,7 +42,7 @@ class Params:
     min_area: float = 0.03
     max_area: float = 0.8
     estimator: str = estimators.ESTIMATORS[0].name
-    weights: str = ""
+    weights: str = place()
     dilate: float = 0.03
     dilate_frames: int = 1
 

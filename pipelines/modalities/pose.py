@@ -14,7 +14,7 @@ from catalogs.errors import ConfigError, UnusableClip
 from pipelines.estimators import pose as estimators
 from pipelines.estimators.card import Card
 from pipelines.estimators.wholebody import SEEN, apart, box
-from pipelines.modality import Clip, Frames, Modality, Signal
+from pipelines.modality import Clip, Frames, Modality, Signal, place
 from renderers.canvas import skeleton
 
 
@@ -33,7 +33,7 @@ class Params:
     min_joints: float = 4.0
     min_size: float = 0.1
     estimator: str = estimators.ESTIMATORS[0].name
-    weights: str = ""
+    weights: str = place()
     threshold: float = field(default=0.3, metadata={"canvas": True})
 
     def __post_init__(self) -> None:

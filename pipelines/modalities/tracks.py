@@ -13,7 +13,7 @@ from catalogs.errors import UnusableClip
 from pipelines.estimators import masks, queries, tracks
 from pipelines.estimators.card import Card
 from pipelines.estimators.joined import joined, joined_weights
-from pipelines.modality import Clip, Frames, Modality, Signal
+from pipelines.modality import Clip, Frames, Modality, Signal, place
 from renderers.canvas import comets
 
 
@@ -36,10 +36,10 @@ class Params:
     """
 
     estimator: str = "dis"
-    weights: str = ""
-    checkout: str = ""
+    weights: str = place()
+    checkout: str = place()
     masks: str = ""
-    masks_weights: str = ""
+    masks_weights: str = place()
     count: int = 64
     spread: float = 0.5
     motion_bias: float = 0.5

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalogs.errors import ConfigError
-from pipelines.modality import load, make_params
+from pipelines.modality import load, make_params, signal_params, with_checkouts
 from pipelines.plan import Recipe, Unit, load_recipe, make_plan
 from pipelines.selection import Selection
 from pipelines.sources import Source
 from pipelines.timeline import TICKS_PER_SECOND, Timeline
+from tests.pipelines import tiny_depth
 
 LINE = Timeline.parse("96x64x9")
 
@@ -123,10 +125,31 @@ def test_a_recipe_is_what_it_was() -> None:
         "selection": '{"max_black":0.5,"min_brightness":0.02,"min_motion":0.004}',
         "captioner": "",
         "shots": "content",
+        "places": "{}",
         "calibration": "",
     }
     assert canny.id == "6de92ccdc48000768608447531fa5b1bb6ff598f"
     assert _id() == "4bc10ebfbbad2b72447db81aedb0a06d22bfcee2"
+
+
+def test_where_weights_lie_is_no_part_of_a_recipe(tmp_path: Path) -> None:
+    """The same weights in another folder, or on another machine, give the same samples."""
+    here, there = (tiny_depth.save(tmp_path / name) for name in ("here", "there"))
+    other = tiny_depth.save(tmp_path / "other", seed=1)
+    one, two, three = (load_recipe("depth", {"weights": str(path)}, LINE) for path in (here, there, other))
+    assert one[2].id == two[2].id != three[2].id
+    assert "here" not in one[2].params and one[2].options(one[0]) == one[1] != two[1]
+    assert signal_params(one[1]) == signal_params(two[1]) and "weights" not in signal_params(one[1])
+
+
+def test_code_is_looked_for_where_the_estimator_is_said_to_be() -> None:
+    folders = {"alltracker": "/code/tracker", "depth-anything-3-base": "/code/three"}
+    tracks = make_params(load("tracks"), {"estimator": "alltracker"})
+    assert with_checkouts(tracks, folders).checkout == "/code/tracker"
+    assert with_checkouts(make_params(load("tracks"), {}), folders).checkout == ""
+    camera = make_params(load("camera_image"), {"cameras": "depth-anything-3-base", "depth": "motion"})
+    found = with_checkouts(camera, folders)
+    assert (found.cameras_checkout, found.depth_checkout) == ("/code/three", "")
 
 
 @given(
