@@ -53,7 +53,8 @@ def run(given: argparse.Namespace) -> None:
     card = module.card_of(name)
     print(f"{given.estimator}: {card.summary}; {card.license}, weights {estimate.weights[:12]}")
     print(f"loaded in {time.perf_counter() - begin:.1f} s")
-    truth = next(of_the_room(1, *given.size, given.frames, given.seed))
+    width, height = given.size
+    truth = next(of_the_room(1, width, height, given.frames, given.seed))
     seconds, found = [], None
 
     def timed(*asked: Any) -> Any:
@@ -65,7 +66,7 @@ def run(given: argparse.Namespace) -> None:
 
     for _ in range(2):
         marks = FAMILIES[family].mark(timed, truth, np.random.default_rng(given.seed))
-    print(f"{truth.name}, {given.frames} frames of {given.size[0]}x{given.size[1]}:")
+    print(f"{truth.name}, {given.frames} frames of {width}x{height}:")
     assert found is not None
     print(*(described(each.name, getattr(found, each.name)) for each in dataclasses.fields(found)), sep="\n")
     print("errors:", ", ".join(f"{key} {value:.4g}" for key, value in marks.errors.items()))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +63,16 @@ def spatial_tracker(front: str, refiner: str, device: str) -> Callable[[NDArray[
 
     if device == "cpu":  # it moves its tensors to the GPU by itself
         torch.Tensor.cuda = lambda self, *args, **kwargs: self  # type: ignore[method-assign,assignment]
+        bundle = import_module("models.SpaTrackV2.models.tracker3D.spatrack_modules.ba")
+        back = bundle.pycolmap_to_batch_matrix
+        setattr(bundle, back.__name__, lambda *args, device, **rest: back(*args, device="cpu", **rest))
     from models.SpaTrackV2.models.predictor import Predictor  # type: ignore[import-not-found]
     from models.SpaTrackV2.models.vggt4track.models.vggt_moe import (  # type: ignore[import-not-found]
         VGGT4Track,
     )
-    from utils3d.torch import depth_edge  # type: ignore[import-not-found]  # noqa: F401  gone since 28 August 2025
+
+    # Else every clip would fail: it asks for any utils3d, and needs one from before 28 August 2025.
+    from utils3d.torch import depth_edge  # type: ignore[import-not-found]  # noqa: F401
 
     first = VGGT4Track.from_pretrained(front).eval().to(device)
     second = Predictor.from_pretrained(refiner).eval()

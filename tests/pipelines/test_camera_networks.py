@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -101,6 +102,7 @@ REFINER = """
 
     import numpy as np
     import torch
+    from models.SpaTrackV2.models.tracker3D.spatrack_modules.ba import ba_pycolmap
 
     class Predictor(torch.nn.Module):
         spatrack = types.SimpleNamespace(track_num=0)
@@ -122,11 +124,19 @@ REFINER = """
             assert intrs.shape == (count, 3, 3) and extrs.shape == (count, 4, 4) and support_frame == count - 1
             assert unc_metric.dtype == bool and queries.shape[1] == 3 and (queries[:, 0] == 0).all()
             assert (queries[:, 1] < width).all() and (queries[:, 2] < height).all()
-            assert self.spatrack.track_num == 756
+            assert self.spatrack.track_num == 756 and ba_pycolmap() == "cpu"
             c2w = torch.from_numpy(np.linalg.inv(self.truth["w2c"])).float()
             points = torch.full((count, 3, height, width), 3.0)
             rest = [None] * 6
             return c2w, torch.from_numpy(self.truth["small"]).float().cuda(), points, *rest
+"""
+
+ADJUSTMENT = """
+    def pycolmap_to_batch_matrix(reconstruction, device="cuda", camera_type="SIMPLE_PINHOLE"):
+        return device
+
+    def ba_pycolmap():
+        return pycolmap_to_batch_matrix(None, device="cuda", camera_type="SIMPLE_PINHOLE")
 """
 
 
@@ -185,6 +195,9 @@ def spatial(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("spatial")
     written(folder, "checkout/models/SpaTrackV2/models/predictor.py", REFINER)
     written(folder, "checkout/models/SpaTrackV2/models/vggt4track/models/vggt_moe.py", FRONT)
+    adjustment = "checkout/models/SpaTrackV2/models/tracker3D/spatrack_modules/ba.py"
+    written(folder, adjustment, ADJUSTMENT)
+    written(folder, "checkout/utils3d/torch.py", "    def depth_edge(): ...")
     for name in ("SpatialTrackerV2_Front", "SpatialTrackerV2-Offline"):
         (folder / name).mkdir()
         (folder / name / "config.json").write_text("{}")
@@ -226,6 +239,13 @@ def test_what_spatialtracker_gives_becomes_ours(
         rows.all() if height < width else rows[42:150].all() and not rows[:40].any() and not rows[-40:].any()
     )
     assert len(estimate.weights) == 64 and not estimate.card.commercial_ok
+
+
+def test_a_utils3d_of_another_interface_is_told_before_any_clip(spatial: Path, tmp_path: Path) -> None:
+    shutil.copytree(spatial, tmp_path, dirs_exist_ok=True)
+    written(tmp_path, "checkout/utils3d/torch.py", "    def depth_map_edge(): ...")
+    with pytest.raises(EstimatorUnavailable, match=r"cannot import name 'depth_edge' from 'utils3d.torch'"):
+        cameras.load(SPATIAL, weights=str(tmp_path), checkout=str(tmp_path / "checkout"), device="cpu")
 
 
 def test_what_is_missing_is_told_with_the_command(

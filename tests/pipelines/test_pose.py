@@ -217,6 +217,14 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_dwpose.save(tmp_path_factory.mktemp("dwpose"))
 
 
+@pytest.fixture
+def forgotten() -> None:
+    """What other tests have loaded, and found to be there, in this process."""
+    for each in (pose.load, pose.weights_hash, mediapipe):
+        each.cache_clear()
+
+
+@pytest.mark.usefixtures("forgotten")
 def test_what_is_missing_is_told_with_the_command(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -243,12 +251,12 @@ def test_what_is_missing_is_told_with_the_command(
         pose.load("openpose")
 
 
+@pytest.mark.usefixtures("forgotten")
 def test_a_mediapipe_that_does_not_start_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\necho no module named mediapipe >&2\nexit 1\n")
     python.chmod(0o755)
     monkeypatch.setenv("AVCONTROL_MEDIAPIPE", str(python))
-    mediapipe.cache_clear()
     with pytest.raises(EstimatorUnavailable, match=r"mediapipe does not start.*no module named mediapipe"):
         pose.load("mediapipe")
 
