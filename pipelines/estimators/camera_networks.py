@@ -39,6 +39,8 @@ class Networked:
         finite = [np.isfinite(found["extrinsics"]).all(), np.isfinite(intrinsics).all(), known.any()]
         if not all(finite) or not (small[known] > 0).any():
             raise UnusableClip("not_finite", f"{self.name} gives cameras or depth that are not finite")
+        if not (intrinsics[:, (0, 1), (0, 1)] > 0).all():
+            raise UnusableClip("estimator_failed", f"{self.name} gives focal lengths that are not positive")
         small[~(small > 0)] = np.nan
         # The nearest pixel's, as there is nothing at the depth between a thing and what is behind it.
         depth = np.stack(

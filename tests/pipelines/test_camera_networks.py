@@ -14,7 +14,7 @@ import pytest
 from catalogs.errors import ConfigError, EstimatorUnavailable, UnusableClip
 from pipelines.estimators import cameras
 from pipelines.estimators.camera_errors import compare
-from pipelines.estimators.camera_networks import reprojected
+from pipelines.estimators.camera_networks import Networked, reprojected
 from pipelines.estimators.camera_path import posed
 from pipelines.estimators.camera_tracks import Chain
 from pipelines.estimators.cameras_worker import fitted
@@ -176,6 +176,14 @@ def test_what_depth_anything_3_gives_becomes_ours(da3: cameras.Estimator, arc: r
     with pytest.raises(UnusableClip, match="not finite") as refused:
         da3(marked(arc.frames, 2))
     assert refused.value.reason == "not_finite"
+
+
+def test_a_focal_length_below_zero_is_refused() -> None:
+    K = np.tile(np.diag([-50.0, 50.0, 1.0]), (2, 1, 1))
+    found = {"intrinsics": K, "extrinsics": np.tile(np.eye(4), (2, 1, 1)), "depth": np.ones((2, 6, 8))}
+    with pytest.raises(UnusableClip, match="focal lengths that are not positive") as refused:
+        Networked(name="odd", network=lambda frames: found)([np.zeros((6, 8, 3), np.uint8)] * 2)
+    assert refused.value.reason == "estimator_failed"
 
 
 def test_exact_cameras_and_depth_reproject_exactly() -> None:
