@@ -39,8 +39,9 @@ EXPLAINED, LEAST = 0.6, 0.4
 FITTED = 120
 """So many points of each chain are fitted."""
 
-ASSUMED = 0.02
-"""Standard deviation of the logarithm of a focal length that is assumed."""
+ASSUMED, HELD = 0.02, 0.001
+"""Standard deviation of the logarithm of a focal length that is assumed, while it is looked whether the camera moves;
+and of one that stays as assumed, whatever things that move by themselves would make of it."""
 
 FOVS = (5.0, 150.0)
 """Degrees of a horizontal field of view that is possible."""
@@ -103,7 +104,7 @@ class Ladder:
             fit = self._moving(frames, few, begins, prior)
         state = replace(fit.state, inverse=np.ones(every.point.max() + 1))
         state = triangulated(every, state) if moves else state
-        sure = PRIOR if fit.measured or not moves else ASSUMED
+        sure = PRIOR if fit.measured or not moves else HELD
         last = solve(every, state, prior, zooms=fit.zooms, moves=moves, sure=sure)
         fit = replace(last, spread=max(fit.spread, last.spread))
         return self._checked(fit, every, most, width, height, moves=moves)
@@ -136,8 +137,10 @@ class Ladder:
                 "the lens zooms while the camera moves, and the pictures do not say which is which",
             )
         # What the pictures do not say is left where it was assumed.
-        assumed = solve(few, fit.state, prior, zooms=False, moves=True, sure=ASSUMED)
-        return replace(min(assumed, begins[0], key=lambda each: each.loss), spread=fit.spread)
+        assumed = [
+            solve(few, each, prior, zooms=False, moves=True, sure=HELD) for each in (fit.state, states[0])
+        ]
+        return replace(min(assumed, key=lambda each: each.loss), spread=fit.spread)
 
     def _checked(
         self, fit: Fit, every: Pairs, most: float, width: int, height: int, *, moves: bool
