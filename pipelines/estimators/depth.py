@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from catalogs.errors import ConfigError, UnusableClip
+from catalogs.errors import ConfigError, EstimatorUnavailable, UnusableClip
 from pipelines.estimators import depth_motion
 from pipelines.estimators.card import Card, named
 from pipelines.estimators.depth_steady import CUT, balance, change, follow, shrunk
@@ -262,4 +262,8 @@ def _check_size(card: Card, path: Path) -> None:
 
 
 def _located(card: Card, weights: str) -> Path:
-    return snapshot(card.name, card.weights, _files(card), weights)
+    try:
+        return snapshot(card.name, card.weights, _files(card), weights)
+    except EstimatorUnavailable as error:
+        other = "Or say estimator=motion: it wants no weights, but a camera that moves."
+        raise EstimatorUnavailable(error.message, f"{error.hint} {other}") from None

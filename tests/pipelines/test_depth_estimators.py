@@ -201,7 +201,7 @@ def test_missing_weights_are_named_at_once_without_the_network(no_hub: Path) -> 
         depth.load(SMALL)
     assert missing.value.hint == (
         "Get them with `hf download depth-anything/Depth-Anything-V2-Small-hf config.json model.safetensors`, "
-        "or say weights=FOLDER."
+        "or say weights=FOLDER. Or say estimator=motion: it wants no weights, but a camera that moves."
     )
     with pytest.raises(EstimatorUnavailable, match="/no/such/folder"):
         depth.load(SMALL, weights="/no/such/folder")
