@@ -12,8 +12,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.optimize import isotonic_regression
-from scipy.stats import rankdata
 
 from pipelines.identity import canonical
 
@@ -30,6 +28,8 @@ def fit(figures: Sequence[float], errors: Sequence[float], *, grows: bool) -> Kn
         errors: Theirs.
         grows: Whether the error can only grow with the figure, or only shrink.
     """
+    from scipy.optimize import isotonic_regression  # not in workers, which only read curves
+
     x = np.array([_rounded(value) for value in figures])
     places, which, counts = np.unique(x, return_inverse=True, return_counts=True)
     means = np.bincount(which, weights=np.asarray(errors, np.float64)) / counts
@@ -89,6 +89,8 @@ def expected_error(calibration: str, columns: Mapping[str, Any]) -> dict[str, An
 
 def _agreement(a: Sequence[float], b: Sequence[float]) -> float:
     """Spearman's rank correlation; 0 where one of them is the same everywhere."""
+    from scipy.stats import rankdata
+
     one, two = rankdata(a), rankdata(b)
     if np.ptp(one) == 0 or np.ptp(two) == 0:
         return 0.0

@@ -225,7 +225,8 @@ def places(params: Any) -> dict[str, str]:
 
 def sample_params(params: Any) -> dict[str, Any]:
     """The options that a sample depends on: all but places."""
-    return {key: value for key, value in dataclasses.asdict(params).items() if key not in places(params)}
+    elsewhere = places(params)
+    return {key: value for key, value in dataclasses.asdict(params).items() if key not in elsewhere}
 
 
 def signal_params(params: Any) -> dict[str, Any]:

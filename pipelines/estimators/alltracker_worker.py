@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.estimators.flow import sample
-from pipelines.estimators.serving import Arrays, out_of_memory, serve
+from pipelines.estimators.serving import Arrays, out_of_memory, placed, serve
 
 LONGEST = 1024
 """Pixels of the longer side that it looks at; larger clips are shrunk, as in the authors' demonstration."""
@@ -33,7 +33,7 @@ def load(checkout: str, weights: str, device: str) -> Dense:
     """The network with its weights."""
     import torch
 
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    device = placed(device)
     if device == "cpu":  # it moves its pictures to the GPU by itself
         torch.Tensor.cuda = lambda self, *args, **kwargs: self  # type: ignore[method-assign,assignment]
     sys.path.insert(0, checkout)

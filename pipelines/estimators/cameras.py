@@ -228,7 +228,7 @@ def open_network(name: str, *, weights: str, checkout: str, device: str) -> Netw
     return HostedModel(
         "pipelines.estimators.cameras_worker",
         [str(home or ""), name, device, *folders],
-        python=python_of(home) if home else None,
+        python=python_of(home),
         hint=f"Its process needs what {card.checkout} asks for, here or in the checkout's .venv.",
     )
 

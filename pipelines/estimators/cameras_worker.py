@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.estimators.serving import Arrays, out_of_memory, serve
+from pipelines.estimators.serving import Arrays, out_of_memory, placed, serve
 
 RESOLUTION = 504
 """Pixels of the longer side that Depth Anything 3 looks at, its authors' choice; halved once where memory runs out."""
@@ -138,9 +138,7 @@ def grid(width: int, height: int) -> NDArray[np.float32]:
 
 def load(checkout: str, name: str, device: str, *weights: str) -> Callable[[NDArray[np.uint8]], Arrays]:
     """The model of an estimator's name."""
-    import torch
-
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    device = placed(device)
     if checkout:
         sys.path[:0] = [str(Path(checkout) / "src"), checkout]
     make: Any = spatial_tracker if name.startswith("spatialtracker") else depth_anything

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.estimators.serving import Arrays, out_of_memory, serve
+from pipelines.estimators.serving import Arrays, out_of_memory, placed, serve
 
 WINDOW, BATCH = 60, 1024
 """Frames, the authors' value for the offline variant; and points followed at a time, halved where memory runs out."""
@@ -27,7 +27,7 @@ def load(checkout: str, weights: str, device: str) -> Predict:
     """The network with its weights."""
     import torch
 
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    device = placed(device)
     sys.path.insert(0, checkout)
     from cotracker.predictor import CoTrackerPredictor  # type: ignore[import-not-found]
 

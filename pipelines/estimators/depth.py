@@ -210,11 +210,11 @@ def open_network(name: str, *, weights: str, checkout: str, device: str) -> Netw
         from pipelines.estimators.depth_anything import DepthAnything
 
         return DepthAnything(path, device)
-    home = Path(checkout).expanduser().resolve() if checkout else None
+    home = _home(card, checkout)
     return HostedModel(
         "pipelines.estimators.depth_worker",
         [str(home or ""), name, str(path.resolve()), device],
-        python=python_of(home) if home else None,
+        python=python_of(home),
         hint=f"Its process needs what {card.checkout} asks for, here or in the checkout's .venv.",
     )
 
@@ -234,10 +234,15 @@ def weights_hash(name: str, *, weights: str = "", checkout: str = "") -> str:
     if not card.weights:
         return ""
     if card.checkout:
-        checkout_of(card, checkout, "depth_anything_3" if card.checkout == _V3.checkout else "")
+        _home(card, checkout)
     path = _located(card, weights)
     _check_size(card, path)
     return sha256([path / file for file in _files(card)])
+
+
+def _home(card: Card, checkout: str) -> Path | None:
+    """The checkout; None where its package is installed instead."""
+    return checkout_of(card, checkout, "depth_anything_3" if card.checkout == _V3.checkout else "")
 
 
 def _files(card: Card) -> tuple[str, ...]:

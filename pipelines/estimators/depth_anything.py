@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.errors import EstimatorUnavailable, UnusableClip
+from pipelines.estimators.serving import placed
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet's red, green and blue in [0, 1], which the network was trained on."""
@@ -42,8 +43,7 @@ class DepthAnything:
         from transformers import DepthAnythingForDepthEstimation
         from transformers.utils import logging
 
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = placed(device)
         logging.disable_progress_bar()
         try:
             network, report = DepthAnythingForDepthEstimation.from_pretrained(

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.estimators.serving import Arrays, serve
+from pipelines.estimators.serving import Arrays, placed, serve
 
 Infer = Callable[[NDArray[np.uint8]], Arrays]
 """Frames RGB [F, H, W, 3] -> ``inverse`` [F, h, w], bigger is nearer, and ``confidence`` where it has one."""
@@ -28,9 +28,7 @@ SIDE = 504
 
 def load(checkout: str, model: str, weights: str, device: str) -> Infer:
     """The network with its weights."""
-    import torch
-
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    device = placed(device)
     sys.path[:0] = [str(Path(checkout) / "src"), checkout] if checkout else []
     return (_video if model.startswith("video") else _three)(weights, device)
 

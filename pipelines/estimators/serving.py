@@ -29,10 +29,10 @@ TIMEOUT_S = 1800.0
 """Seconds for one clip, or to start."""
 
 
-def python_of(checkout: Path) -> Path:
-    """The Python that runs a checkout's code: its own ``.venv`` where it has one, else this one."""
-    own = checkout / ".venv" / "bin" / "python"
-    return own if own.is_file() else Path(sys.executable)
+def python_of(checkout: Path | None) -> Path:
+    """The Python that runs a checkout's code: its own ``.venv`` where it has one, else this one, as for no checkout."""
+    own = checkout / ".venv" / "bin" / "python" if checkout else None
+    return own if own and own.is_file() else Path(sys.executable)
 
 
 def checkout_of(card: Card, checkout: str, package: str = "") -> Path | None:
@@ -132,10 +132,25 @@ def serve(run: Callable[[Arrays], Arrays]) -> None:
             answer = {"event": "error", "reason": error.reason, "message": error.message}
         except Exception as error:
             traceback.print_exc()
-            reason = "out_of_memory" if out_of_memory(error) else "estimator_failed"
-            said = (str(error).strip() or "no message").splitlines()[0][:200]
-            answer = {"event": "error", "reason": reason, "message": f"{type(error).__name__}: {said}"}
+            refused = refusal(error)
+            answer = {"event": "error", "reason": refused.reason, "message": refused.message}
         answers.write(json.dumps(answer) + "\n")
+
+
+def placed(device: str) -> str:
+    """Where a model runs: the first GPU, if there is one, for ``auto``."""
+    import torch
+
+    if device != "auto":
+        return device
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def refusal(error: Exception, name: str = "") -> UnusableClip:
+    """An error of a model, of the one called ``name``, as what becomes of the clip in hand."""
+    reason = "out_of_memory" if out_of_memory(error) else "estimator_failed"
+    said = (str(error).strip() or "no message").splitlines()[0][:200]
+    return UnusableClip(reason, f"{name}: " * bool(name) + f"{type(error).__name__}: {said}")
 
 
 def out_of_memory(error: Exception) -> bool:

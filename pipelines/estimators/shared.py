@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.errors import AvcontrolError, ConfigError, EstimatorUnavailable, UnusableClip
-from pipelines.estimators.serving import out_of_memory
+from pipelines.estimators.serving import refusal
 from pipelines.process import memory_folder, python_path
 
 log = logging.getLogger("avcontrol")
@@ -166,8 +166,7 @@ class _Holder:
                     answer = error
                 except Exception as error:
                     log.exception("%s failed", request["name"])
-                    reason = "out_of_memory" if out_of_memory(error) else "estimator_failed"
-                    answer = UnusableClip(reason, f"{request['name']}: {type(error).__name__}: {error}"[:300])
+                    answer = refusal(error, request["name"])
                 link.send(answer)
 
     def _answer(self, request: Mapping[str, Any]) -> list[str]:
