@@ -26,6 +26,7 @@ _COMMANDS = {
     "catalog": ("catalogs.cli", "List, show, query, preview and check catalogs."),
     "train": ("training.cli", "Train an adapter from a catalog ID."),
     "generate": ("training.cli", "Generate a clip with an adapter."),
+    "adapter": ("training.adapter_cli", "Show and check adapter files."),
 }
 
 
@@ -38,8 +39,11 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command = getattr(importlib.import_module(_COMMANDS[cmd_name][0]), cmd_name)
+        command: click.Command = getattr(importlib.import_module(_COMMANDS[cmd_name][0]), cmd_name)
         assert isinstance(command, click.Command)
+        if isinstance(command, click.Group) and cmd_name == "catalog":
+            # It compares catalogs with today's pipelines, which the package of catalogs may not import.
+            command.add_command(importlib.import_module("pipelines.stale_cli").stale)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

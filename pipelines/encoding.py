@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import time
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from catalogs.console import progress
-from catalogs.errors import SourceError
+from catalogs.errors import AvcontrolError, BrokenCatalog, SourceError, UnsafePath
 from catalogs.options import setting
 from catalogs.query import pin
 from catalogs.root import Root
 from catalogs.schema import ENCODINGS
 from catalogs.store import Table
 from pipelines.commit import run_metadata
-from pipelines.encode import Encoder, missing, wanted
+from pipelines.encode import Encoder, plan
 from pipelines.runner import Resources, run
 
+log = logging.getLogger("avcontrol")
 _COMMIT_SECONDS = 10.0
+_SAID = 20  # failures that are logged; the rest are counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,9 +33,17 @@ class EncodeConfig:
     backbone: str = setting("'test', a folder in diffusers' layout, or a hub name.", "test")
     device: Literal["auto", "cpu", "cuda"] = setting("Where the encoders run.", "auto")
     dtype: Literal["auto", "bf16", "fp32"] = setting("auto is bf16 on a GPU, fp32 on a CPU.", "auto")
-    workers: int = setting("Actors; 0 takes one for every --cpus that Ray has.", 0)
+    workers: int = setting("Actors; 0 takes as many as Ray has CPUs and GPUs for.", 0)
     cpus: float = setting("CPUs of an actor.", 1.0)
-    gpus: float = setting("GPUs of an actor.", 0.0)
+    gpus: float | None = setting("GPUs of an actor; by default one where Ray has any, 0 for none.", None)
+    repair: bool = setting(
+        "Read what is there too, and make again what is missing, cut short or not finite.", False
+    )
+
+    def resources(self) -> Resources:
+        """What the actors may use."""
+        every = 0.0 if self.device == "cpu" else math.inf
+        return Resources(workers=self.workers, cpus=self.cpus, gpus=every if self.gpus is None else self.gpus)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,17 +62,26 @@ class EncodeReport:
 
 
 class EncodeStage:
-    """One actor: holds an encoder, turns a unit into rows; a unit that fails becomes a result that says why."""
+    """One actor: holds an encoder, turns a unit into a result; one that fails costs nothing but itself."""
 
     def __init__(self, **arguments: Any) -> None:
         self.encoder = Encoder(**arguments)
 
     def __call__(self, unit: dict[str, Any]) -> list[dict[str, Any]]:
-        """Encode one unit: ``{"row": …}`` or ``{"failed": why}``."""
+        """Encode one unit: ``{"row": …, "before": path}``, ``{"known": True}`` or ``{"failed": why}``.
+
+        Raises:
+            AvcontrolError: What would meet every other unit too: no backbone, a full disk.
+        """
         try:
-            return [{"row": row} for row in self.encoder(unit)]
-        except SourceError as error:
-            return [{"failed": f"{unit['input']}: {error}"}]
+            return [{"row": row, "before": unit["path"]} for row in self.encoder(unit)] or [{"known": True}]
+        except (SourceError, BrokenCatalog, UnsafePath) as error:
+            why = str(error)
+        except AvcontrolError:
+            raise
+        except Exception as error:  # out of memory on a long clip, a decoder's own
+            why = f"{type(error).__name__} {str(error).strip().partition(chr(10))[0]}"
+        return [{"failed": f"{unit['input']}: {why}"}]
 
 
 def encode(config: EncodeConfig) -> EncodeReport:
@@ -69,40 +90,48 @@ def encode(config: EncodeConfig) -> EncodeReport:
     Raises:
         CatalogNotFound: No such catalog or version.
         EstimatorUnavailable: The backbone is not here.
-        BrokenCatalog: A media file is missing.
+        StorageError: The root cannot be written.
     """
     root = Root.open(config.root)
     catalog = pin(root, config.catalog)
-    needed = wanted(root, catalog, config.backbone)
-    units = missing(root, needed)
     table = Table.open(root, "encodings", key=("encoding_id",), create=ENCODINGS)
-    info = run_metadata("encode", config)
+    table.overlook()  # before the plan: what others add from here on is compared with
+    todo = plan(root, catalog, config.backbone, repair=config.repair)
+    info, resources = run_metadata("encode", config), config.resources()
     arguments = {
         "root_uri": root.uri,
         "backbone": config.backbone,
         "run_id": info["run_id"],
-        "device": config.device,
+        "device": "cpu" if config.device == "auto" and not resources.gpus else config.device,
         "dtype": config.dtype,
     }
-    resources = Resources(workers=config.workers, cpus=config.cpus, gpus=config.gpus)
     rows: list[dict[str, Any]] = []
-    encoded, failures, last = 0, list[str](), time.monotonic()
-    with progress("encode", len(units), "inputs") as advance:
+    encoded, failed, known, reason, last = 0, 0, todo.known, "", time.monotonic()
+
+    def commit() -> int:
+        fresh = [result for result in rows if result["before"] != result["row"]["path"]]
+        table.delete(
+            "encoding_id", [result["row"]["encoding_id"] for result in fresh if result["before"]], info
+        )
+        table.append_new([result["row"] for result in fresh], info)
+        made = len(rows)
+        rows.clear()
+        return made
+
+    with progress("encode", len(todo.units), "inputs") as advance:
         try:
-            for result in run(units, EncodeStage, arguments, resources):
-                advance(1)
+            for result in run(todo.units, EncodeStage, arguments, resources):
                 if "failed" in result:
-                    failures.append(result["failed"])
-                    continue
-                rows.append(result["row"])
+                    failed, reason = failed + 1, reason or result["failed"]
+                    if failed <= _SAID:
+                        log.warning("failed: %s", result["failed"])
+                elif "row" in result:
+                    rows.append(result)
+                else:
+                    known += 1
+                advance(1, f"{failed} failed" if failed else "")
                 if time.monotonic() - last > _COMMIT_SECONDS:
-                    encoded, last = encoded + table.append_new(rows, info), time.monotonic()
-                    rows.clear()
+                    encoded, last = encoded + commit(), time.monotonic()
         finally:
-            encoded += table.append_new(rows, info)
-    return EncodeReport(
-        encoded=encoded,
-        failed=len(failures),
-        known=len(needed) - len(units),
-        reason=failures[0] if failures else "",
-    )
+            encoded += commit()
+    return EncodeReport(encoded=encoded, failed=failed, known=known, reason=reason)

@@ -41,8 +41,8 @@ class Resources:
     """What a stage may use.
 
     Attributes:
-        workers: Actors; 0 means one for every ``cpus`` that Ray has.
-        cpus, gpus: Per actor, as Ray counts them.
+        workers: Actors; 0 means as many as Ray has CPUs and GPUs for.
+        cpus, gpus: Per actor, as Ray counts them; inf GPUs for one each where Ray has any.
         network_gpus: Of each process that holds the estimators' networks for the actors of its node; inf for as much
             as Ray has, 0 for networks on the CPU in every actor, None where there are no networks.
         memory_gb: Cap on a worker process's address space; 0 for none.
@@ -104,10 +104,13 @@ def run(
     import ray
 
     hosts = _network_hosts(resources.network_gpus)
-    cpus = resources.cpus * (BUSY if hosts else 1)
-    available = ray.cluster_resources().get("CPU", 1.0)
-    workers = resources.workers or max(1, int(available / max(cpus, 0.01) + 1e-6))
-    actor = ray.remote(num_cpus=cpus, num_gpus=resources.gpus, max_restarts=-1, max_task_retries=-1)(_Shell)
+    cpus, gpus = resources.cpus * (BUSY if hosts else 1), _share(resources.gpus)
+    there = ray.cluster_resources()
+    room = min(
+        there.get(name, 1.0) / share for name, share in (("CPU", max(cpus, 0.01)), ("GPU", gpus)) if share
+    )
+    workers = resources.workers or max(1, int(room + 1e-6))
+    actor = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=-1, max_task_retries=-1)(_Shell)
     pool = [
         actor.options(**options).remote(stage, dict(arguments), environment)
         for options, environment in itertools.islice(
@@ -193,15 +196,26 @@ def _network_hosts(share: float | None) -> list[Any]:
     """
     import ray
 
-    there = ray.cluster_resources().get("GPU", 0.0)
-    if share == math.inf:
-        share = min(1.0, there)
+    share = _share(share or 0.0)
     if not share:
         return []
+    actor = ray.remote(num_cpus=0, num_gpus=share, max_restarts=-1, max_task_retries=-1)(_NetworkHost)
+    return [actor.remote() for _ in range(int(ray.cluster_resources()["GPU"] // share))]
+
+
+def _share(gpus: float) -> float:
+    """GPUs of one process; inf is one where Ray has any.
+
+    Raises:
+        ConfigError: Ray has fewer.
+    """
+    import ray
+
+    there: float = ray.cluster_resources().get("GPU", 0.0)
+    share = min(1.0, there) if gpus == math.inf else gpus
     if there < share:
         raise ConfigError(f"--gpus {share:g}: Ray has {there:g}", "Leave --gpus out to take what there is.")
-    actor = ray.remote(num_cpus=0, num_gpus=share, max_restarts=-1, max_task_retries=-1)(_NetworkHost)
-    return [actor.remote() for _ in range(int(there // share))]
+    return share
 
 
 def _places(hosts: Sequence[Any], share: float | None) -> Iterator[tuple[dict[str, Any], dict[str, str]]]:

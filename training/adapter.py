@@ -1,8 +1,8 @@
 """The adapter: LoRA on the frozen transformer, and the file that other tools load.
 
-The file is safetensors with `diffusion_model.<module>.lora_A.weight` names. LoRA's alpha / rank is folded
-into lora_B before saving: a reader that finds no alpha assumes alpha = rank, which is then right, in
-diffusers (`LTX2Pipeline.load_lora_weights`) as in ComfyUI.
+The file is safetensors with `diffusion_model.<module>.lora_A.weight` names, which diffusers, ComfyUI and ltx-core all
+find. LoRA's alpha / rank is folded into lora_B before saving: no one rule for alpha is known to all three, but each
+takes a scale of 1 where none is stated (see training/lora.py).
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from typing import Any
 import torch
 
 from catalogs.errors import TrainingError
+from training import lora
 
-PREFIX = "diffusion_model."
+PREFIX = lora.PREFIX
 NAME = "control"  # peft's name for the adapter in the model
 
 _ATTENTION = r"\.to_(q|k|v|out\.0)"
@@ -83,20 +84,19 @@ def load(transformer: Any, path: Path, *, name: str = NAME) -> dict[str, str]:
     Raises:
         TrainingError: Not a safetensors file, not an LTX-2 adapter, or one for another backbone.
     """
-    from diffusers import LTX2Pipeline
-
-    tensors, metadata = read(path)
+    updates, metadata = _read(path)
     known = dict(transformer.named_modules())
-    state: dict[str, torch.Tensor] = LTX2Pipeline.lora_state_dict(tensors)  # to diffusers' module names
-    for key, value in state.items():
-        module, _, kind = key.removeprefix("transformer.").partition(".lora_")
-        weight = getattr(known.get(module), "weight", None)
-        side = 1 if kind == "A.weight" else 0
-        if weight is None or kind not in ("A.weight", "B.weight") or value.shape[side] != weight.shape[side]:
+    state = {}
+    for name_there, module in lora.in_diffusers(updates).items():
+        weight = getattr(known.get(name_there), "weight", None)
+        wrong = updates[module].misfit(tuple(weight.shape)) if weight is not None else "no such module"
+        if wrong:
             raise TrainingError(
-                f"{path.name} does not fit this backbone (at {module})",
+                f"{path.name} does not fit this backbone ({wrong} at {module})",
                 f"it was trained on {metadata.get('base_model', 'another model')}; pass that as --backbone",
             )
+        for key, value in lora.folded({name_there: updates[module]}).items():
+            state["transformer." + key.removeprefix(PREFIX)] = value
     transformer.load_lora_adapter(state, prefix="transformer", adapter_name=name)
     return metadata
 
@@ -104,16 +104,30 @@ def load(transformer: Any, path: Path, *, name: str = NAME) -> dict[str, str]:
 def read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """Tensors and metadata of an adapter file, without a model.
 
+    Other trainers' names and alphas become ours: `diffusion_model.<module>.lora_{A,B}.weight`, float32, scale 1.
+
     Raises:
-        TrainingError: Missing, a pickle, broken, or without LoRA tensors of LTX-2's names.
+        TrainingError: Missing, a pickle, broken, or without whole LoRA pairs of LTX-2's names.
     """
+    updates, metadata = _read(path)
+    return lora.folded(updates), metadata
+
+
+def _read(path: Path) -> tuple[dict[str, lora.Update], dict[str, str]]:
     tensors, metadata = read_safetensors(path)
-    if not tensors or not all(key.startswith(PREFIX) and ".lora_" in key for key in tensors):
+    updates, unread = lora.split(tensors, metadata)
+    if unread or not updates:
         raise TrainingError(
             f"{path.name} is not an LTX-2 adapter",
-            f"its tensors are not named {PREFIX}<module>.lora_A.weight",
+            f"its tensors are not named {PREFIX}<module>.lora_A.weight"
+            + (f" but e.g. {unread[0]}" if unread else ""),
         )
-    return tensors, metadata
+    for module, update in updates.items():
+        if wrong := update.misfit():
+            raise TrainingError(
+                f"{path.name} is broken: {wrong} at {module}", "save it again, or fetch it again"
+            )
+    return updates, metadata
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -130,7 +144,11 @@ def read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str
         with safe_open(str(path), framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
-        raise TrainingError(f"{path.name} is not a whole safetensors file ({error})") from error
+        pickled = isinstance(error, SafetensorError) and _looks_pickled(path)
+        raise TrainingError(
+            f"{path.name} is not a whole safetensors file ({error})",
+            "It looks like a pickle, which is never opened" if pickled else "",
+        ) from error
 
 
 def write_safetensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
@@ -153,6 +171,12 @@ def write_safetensors(path: Path, tensors: dict[str, torch.Tensor], metadata: di
         raise TrainingError(
             f"cannot write {path}: {error.strerror or error}", "free some space, then --resume"
         ) from error
+
+
+def _looks_pickled(path: Path) -> bool:
+    with open(path, "rb") as file:
+        start = file.read(8)  # of safetensors the header's length, which is below 100 MB
+    return int.from_bytes(start, "little") > 100_000_000 and start[:1] in (b"\x80", b"P")
 
 
 def _parameters(transformer: Any) -> dict[str, torch.nn.Parameter]:

@@ -37,11 +37,13 @@ def generate(config: GenerateConfig) -> None:
     avcontrol generate --adapter pose.safetensors --adapter intensity.safetensors@0.8 \\
         --reference-video dancer.mp4 --reference-loudness curve.csv --prompt '…' --out clip.mp4
 
-    A video adapter and an audio adapter make a clip with sound, an audio adapter alone a .flac.
+    A video adapter and an audio adapter make a clip with sound, an audio adapter alone a .flac. --strength says how
+    closely the references are followed, a mask and fades say where and when (docs/generate.md).
     """
     from training import progress
     from training.generate import generate as run
 
-    with progress.counting("generating", config.steps) as count:
-        file = run(config, count)
-    click.echo(f"clip: {file}")
+    with progress.counting("generating", config.steps * config.count) as count:
+        files = run(config, count)
+    for file in files:
+        click.echo(f"clip: {file}")

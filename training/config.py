@@ -6,6 +6,7 @@ The command line and TOML files are read into these; `help` in a field's metadat
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from catalogs.options import setting
 
 Stream = Literal["auto", "video", "audio", "joint"]
 Dtype = Literal["auto", "bf16", "fp32"]
+Shard = Literal["auto", "never", "always"]
+Recompute = Literal["auto", "all", "none"]
+Switch = Literal["auto", "yes", "no"]
 DEFAULT_STEPS = 3000
 
 
@@ -45,24 +49,58 @@ class TrainConfig:
     validate_every: int = setting("Steps between validation samples; 0 for none.", 500)
     validate_count: int = setting("Validation samples, the catalog's first rows.", 2)
     validate_steps: int = setting("Denoising steps of a validation sample.", 20)
-    gradient_checkpointing: bool = setting("Recompute activations in the backward pass to save memory.", True)
+    recompute: Recompute = setting(
+        "Blocks that are run again in the backward pass to save memory: auto (on a GPU as few as fit, else none), "
+        "all or none.",
+        "auto",
+    )
+    fp8: bool = setting(
+        "Multiply the frozen weights of the feed-forwards and of queries and keys in 8 bits: faster on H100 and newer, "
+        "gradients within 2% of bf16's.",
+        False,
+    )
+    low_memory: bool = setting(
+        "For small GPUs: frozen weights in 8 bits in the host's memory, a block at a time on the GPU.", False
+    )
+    compile: Switch = setting("Compile the blocks: auto (on a GPU), yes or no.", "auto")
     dtype: Dtype = setting("Auto (bf16 on a GPU, fp32 on a CPU), bf16 or fp32.", "auto")
     device: str = setting("Auto, cpu, cuda or cuda:N.", "auto")
+    gpus: int = setting("GPUs, each with a worker of its own (with --device cpu: workers), through Ray.", 1)
+    shard: Shard = setting(
+        "Spread the frozen weights over the GPUs: auto (where one does not hold them), never or always.",
+        "auto",
+    )
+    max_failures: int = setting(
+        "With several GPUs: how often in a row, without a new checkpoint, workers are started again.", 3
+    )
     resume: bool = setting("Go on from the newest checkpoint in the output folder.", False)
 
     def __post_init__(self) -> None:
         """Check every value; raises ConfigError."""
         _choice("streams", self.streams, get_args(Stream))
         _choice("dtype", self.dtype, get_args(Dtype))
-        for name in ("batch_size", "grad_accum", "rank", "alpha", "checkpoint_every", "keep_checkpoints"):
+        _choice("shard", self.shard, get_args(Shard))
+        _choice("recompute", self.recompute, get_args(Recompute))
+        _choice("compile", self.compile, get_args(Switch))
+        if self.fp8 and self.low_memory:
+            raise ConfigError(
+                "--fp8 and --low-memory exclude each other", "the one is for speed, the other for room"
+            )
+        if self.shard == "always" and (self.fp8 or self.low_memory):
+            raise ConfigError("--shard always goes with neither --fp8 nor --low-memory")
+        for name in (
+            "batch_size", "grad_accum", "rank", "alpha", "checkpoint_every", "keep_checkpoints", "gpus",
+        ):  # fmt: skip
             _at_least(name, getattr(self, name), 1)
-        for name in ("warmup", "validate_every", "validate_count", "weight_decay"):
+        for name in ("warmup", "validate_every", "validate_count", "weight_decay", "max_failures"):
             _at_least(name, getattr(self, name), 0)
         _at_least("validate_steps", self.validate_steps, 1)
         if self.steps is not None:
             _at_least("steps", self.steps, 1)
         if not self.lr > 0 or not self.clip_norm > 0:
             raise ConfigError("lr and clip-norm must be above 0")
+        if self.gpus > 1 and self.device.startswith("cuda:"):
+            raise ConfigError(f"--gpus {self.gpus} and --device {self.device}", "leave --device out")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +134,28 @@ class GenerateConfig:
         "Its changes count, not its level.",
         None,
     )
+    strength: tuple[float, ...] = setting(
+        "How strongly the references are heeded: 1 as trained, 0 not at all. One for all, or one for each: the videos "
+        "in their order, then the sounds.",
+        (),
+    )
+    strength_mask: tuple[str, ...] = setting(
+        "Where a reference video is heeded: a picture or a video, white full, black not at all; one for all, or one "
+        "for each ('none' for none).",
+        (),
+    )
+    strength_fade: tuple[str, ...] = setting(
+        "Fade a reference at its edges, e.g. in=0.5s,out=1s,left=25% (right, top, bottom); one for all, or one for "
+        "each ('none' for none).",
+        (),
+    )
+    retime: str | None = setting(
+        "Play the reference videos at this speed (0.5 is half as fast), or 'fit' them to the clip's length.",
+        None,
+    )
+    first_frame: Path | None = setting(
+        "Begin with this picture, or with the frames of this clip; they stay as they are.", None
+    )
     prompt: str | None = setting("The prompt; by default the first sample's caption.", None)
     negative_prompt: str = setting("What guidance steers away from.", "")
     streams: Stream = setting("Auto (what the adapter was trained on), video, audio or joint.", "auto")
@@ -108,6 +168,7 @@ class GenerateConfig:
     steps: int = setting("Denoising steps.", 30)
     guidance: float = setting("Classifier-free guidance; 1 is off.", 1.0)
     seed: int = setting("Of the initial noise; the same seed gives the same clip.", 0)
+    count: int = setting("Clips to make, of this seed and those after it: NAME-SEED.mp4 each.", 1)
     dtype: Dtype = setting("Auto (bf16 on a GPU, fp32 on a CPU), bf16 or fp32.", "auto")
     device: str = setting("Auto, cpu, cuda or cuda:N.", "auto")
 
@@ -116,15 +177,33 @@ class GenerateConfig:
         _choice("streams", self.streams, get_args(Stream))
         _choice("dtype", self.dtype, get_args(Dtype))
         _at_least("steps", self.steps, 1)
+        _at_least("count", self.count, 1)
         for name in ("fps", "seconds", "reference_downscale"):
             if (value := getattr(self, name)) is not None and not value > 0:
                 raise ConfigError(f"{name.replace('_', '-')} must be above 0, not {value}")
+        for value in self.strength:
+            if not 0 <= value < math.inf:
+                raise ConfigError(f"a strength cannot be {value}", "1 is as trained, 0 not at all, 1.5 more")
+        if self.retime not in (None, "fit") and not self.speed:
+            raise ConfigError(
+                f"cannot retime by {self.retime!r}", "write a speed above 0, such as 0.5, or 'fit'"
+            )
         if self.sample and self.root is None:
             raise ConfigError("--sample needs --root", "give the folder that holds the catalogs")
-        if not (self.sample or self.reference_video or self.reference_audio or self.reference_loudness):
+        references = self.sample, self.reference_video, self.reference_audio, self.reference_loudness
+        if not any(references) and self.first_frame is None:
             raise ConfigError("no reference", "give --sample, or --reference-video, -audio or -loudness")
         if self.out.suffix.lower() != ".mp4":
             raise ConfigError(f"cannot write {self.out.name}", "--out must end in .mp4")
+
+    @property
+    def speed(self) -> float | None:
+        """Of the reference videos; None where --retime does not state one."""
+        try:
+            speed = float(self.retime or "")
+        except ValueError:
+            return None
+        return speed if 0 < speed < math.inf else None
 
 
 def as_strings(config: TrainConfig) -> dict[str, str | int | float | bool | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from PIL import Image
 
 from catalogs.root import storage_errors
-from training import backbone, codec, idle, media, references, stack
+from training import backbone, codec, forward, media, references, stack
 from training.backbone import FACTORS
 from training.config import GenerateConfig
 from training.references import References
@@ -20,21 +21,22 @@ from training.tokens import Prompt, Streams, audio_canvas, video_canvas
 from training.validate import beside_reference
 
 
-def generate(config: GenerateConfig, progress: Callable[[int], None] | None = None) -> Path:
-    """Generate one clip. The same configuration on the same device gives the same clip.
+def generate(config: GenerateConfig, progress: Callable[[int], None] | None = None) -> list[Path]:
+    """Generate clips. The same configuration on the same device gives the same clips.
 
     Args:
         config: What to make.
-        progress: Called with the number of finished denoising steps.
+        progress: Called with the number of finished denoising steps, of all clips together.
 
     Returns:
-        The clip: `config.out`, or the `.flac` of that name where sound alone was made. The first reference and
-        the result side by side lie next to it as `NAME-side-by-side.mp4`, or `.png` with both waveforms.
+        The clips: `config.out`, or `NAME-SEED.mp4` each where several are made; `.flac` where sound alone was made.
+        The first reference and the result side by side lie next to each as `NAME-side-by-side.mp4`, or `.png` with
+        both waveforms, and several clips side by side as `NAME-seeds.png`.
 
     Raises:
         ConfigError: Adapters, references and streams do not go together, or the resolution does not fit.
         TrainingError: An adapter is not one, or not of this backbone.
-        InputError: A reference cannot be read.
+        InputError: A reference, a mask or a first frame cannot be read.
         CatalogNotFound: No such sample.
         EstimatorUnavailable: The backbone is not here.
     """
@@ -51,16 +53,30 @@ def generate(config: GenerateConfig, progress: Callable[[int], None] | None = No
 
     transformer = backbone.component(path, "transformer", dtype)
     stack.load(transformer, layers)
-    idle.drop(transformer, given.streams)
-    noisy = with_noise(canvases, config.seed).to(device)
-    with torch.autocast(device.type, dtype=dtype, enabled=dtype == torch.bfloat16):
-        made = denoise(
-            transformer.to(device), backbone.component(path, "scheduler"), noisy, prompts[0],
-            steps=config.steps, guidance=config.guidance, negative=prompts[-1], progress=progress,
+    forward.keep(transformer, given.streams)
+    transformer, scheduler = transformer.to(device), backbone.component(path, "scheduler")
+    made = {}
+    for index, seed in enumerate(range(config.seed, config.seed + config.count)):
+        made[seed] = denoise(
+            transformer, scheduler, with_noise(canvases, seed).to(device), prompts[0],
+            steps=config.steps, guidance=config.guidance, negative=prompts[-1],
+            progress=_after(index * config.steps, progress),
         )  # fmt: skip
     del transformer  # the decoder may need its room
-    frames, sound = Decoder(path, device, dtype)(noisy, made)
-    return _write(config.out, frames, sound, given)
+    decode, files, columns = Decoder(path, device, dtype), [], []
+    for seed, latents in made.items():
+        out = config.out if config.count == 1 else config.out.with_stem(f"{config.out.stem}-{seed}")
+        frames, sound = decode(canvases, latents)
+        files.append(_write(out, frames, sound, given))
+        columns.append(_picture(frames, sound))
+    if config.count > 1:
+        sheet = config.out.with_name(f"{config.out.stem}-seeds.png")
+        Image.fromarray(np.concatenate(columns, axis=1)).save(sheet)
+    return files
+
+
+def _after(steps: int, progress: Callable[[int], None] | None) -> Callable[[int], None] | None:
+    return progress and (lambda done: progress(steps + done))
 
 
 def _canvases(path: Path, given: References, device: Any, dtype: Any) -> Streams:
@@ -71,18 +87,27 @@ def _canvases(path: Path, given: References, device: Any, dtype: Any) -> Streams
         vae = backbone.component(path, "vae", dtype).to(device)
         grid = (FACTORS.latent_frames(frames), height // FACTORS.space, width // FACTORS.space)
         target = torch.zeros(1, vae.config.latent_channels, *grid)
+        known = torch.zeros(1, *grid, dtype=torch.bool)
+        if len(given.begin):
+            begin = codec.encode_video(vae, given.begin)
+            target[0, :, : begin.shape[1]] = begin
+            known[:, : begin.shape[1]] = True
         video = video_canvas(target, None, fps=given.fps)
-        for clip, scale in zip(given.video, given.scales, strict=True):
-            latents = codec.encode_video(vae, clip)[None]
-            video = video.also(video_canvas(target, latents, fps=given.fps, scale=scale))
+        for clip in given.video:
+            latents = codec.encode_video(vae, clip.frames)[None]
+            one = video_canvas(target, latents, fps=clip.fps, scale=clip.scale)
+            video = video.also(clip.strength.on(one))
+        if len(given.begin):
+            video = replace(video, given=known.flatten(1))
     if given.streams != "video":
         audio_vae = backbone.component(path, "audio_vae", dtype).to(device)
         count = max(1, codec.audio_latent_count(given.seconds))
         bins = audio_vae.config.mel_bins // FACTORS.audio_time
         target = torch.zeros(1, audio_vae.config.latent_channels, count, bins)
         audio = audio_canvas(target, None)
-        for samples, rate in given.audio:
-            audio = audio.also(audio_canvas(target, codec.encode_audio(audio_vae, samples, rate)[None]))
+        for sound in given.audio:
+            latents = codec.encode_audio(audio_vae, sound.samples, sound.rate)[None]
+            audio = audio.also(sound.strength.on(audio_canvas(target, latents)))
     return Streams(video=video, audio=audio)
 
 
@@ -97,7 +122,11 @@ def _prompts(path: Path, texts: list[str], device: Any, dtype: Any) -> list[Prom
 def _write(
     out: Path, frames: np.ndarray | None, sound: tuple[np.ndarray, int] | None, given: References
 ) -> Path:
-    first = Streams(video=next(iter(given.video), None), audio=next(iter(given.audio), None))
+    """Write a clip and, next to it, the clip beside its first reference."""
+    clip, heard = next(iter(given.video), None), next(iter(given.audio), None)
+    first = Streams(
+        video=clip and clip.beside(given.size[2], given.fps), audio=heard and (heard.samples, heard.rate)
+    )
     both, picture = beside_reference(frames, sound, first)
     side = out.with_name(f"{out.stem}-side-by-side.mp4")
     if frames is not None and both is not None:
@@ -108,3 +137,11 @@ def _write(
     media.write_audio(out.with_suffix(".flac"), *sound)
     Image.fromarray(picture).save(side.with_suffix(".png"))
     return out.with_suffix(".flac")
+
+
+def _picture(frames: np.ndarray | None, sound: tuple[np.ndarray, int] | None) -> np.ndarray:
+    """A clip as a column of frames, a sound as a waveform."""
+    if frames is not None:
+        return media.strip(frames)
+    assert sound is not None
+    return media.waveform(sound[0])

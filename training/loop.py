@@ -6,8 +6,10 @@ predict the velocity across target and reference, compare on the target alone, s
 
 from __future__ import annotations
 
-import json
-import math
+import contextlib
+import dataclasses
+import functools
+import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,13 +19,24 @@ from typing import Any
 import numpy as np
 import torch
 
-from catalogs.errors import TrainingError
+from catalogs.errors import ConfigError, TrainingError
 from catalogs.ids import CatalogID
+from catalogs.query import pin
 from catalogs.root import Root, storage_errors
-from training import adapter, backbone, checkpoint, data, idle
-from training.config import DEFAULT_STEPS, TrainConfig, as_strings
-from training.noise import add_noise, sample_sigma, velocity
-from training.tokens import Streams, predict
+from training import (
+    adapter,
+    backbone,
+    checkpoint,
+    data,
+    forward,
+    header,
+    memory,
+    model_card,
+    parallel,
+    prepare,
+)
+from training.config import DEFAULT_STEPS, TrainConfig
+from training.step import batch_loss, check_finite, memory_errors
 from training.validate import validate
 
 _SIGMA_BINS = 4
@@ -36,7 +49,7 @@ class Progress:
     Attributes:
         step: Finished steps.
         steps: Of the run.
-        loss: Mean over the step's samples.
+        loss: Mean over the step's samples, those of all GPUs.
         grad_norm: Before clipping.
         lr: Learning rate of the step.
         seconds: Wall time of the step.
@@ -51,7 +64,7 @@ class Progress:
 
 
 def train(config: TrainConfig, report: Callable[[Progress], None] | None = None) -> Path:
-    """Train an adapter from a catalog.
+    """Train an adapter from a catalog: in this process, or on several GPUs in workers of their own.
 
     Args:
         config: The run.
@@ -61,156 +74,182 @@ def train(config: TrainConfig, report: Callable[[Progress], None] | None = None)
         The adapter file, `OUT/adapter.safetensors`.
 
     Raises:
-        TrainingError: Missing encodings, a run in the way, a loss that is not finite, a full disk.
+        TrainingError: Missing encodings, a run in the way, a loss that is not finite, a full disk or GPU.
         CatalogNotFound: No such catalog.
         EstimatorUnavailable: The backbone is not here.
     """
-    from torch.utils.tensorboard import SummaryWriter
+    config = settled(config)
+    if config.gpus == 1:
+        return work(config, report)
+    from training import cluster
 
+    return cluster.train(config, report)
+
+
+def settled(config: TrainConfig) -> TrainConfig:
+    """The configuration with the catalog's version pinned; a resumed run stays on the one it began with.
+
+    Raises:
+        TrainingError: Another run lies in the output folder.
+    """
     with storage_errors(config.out):
         config.out.mkdir(parents=True, exist_ok=True)
+    asked, found = CatalogID.parse(config.catalog), checkpoint.everyone(config.out)
+    if found and not config.resume:
+        raise TrainingError(f"{config.out} holds a run already", "--resume goes on with it, or another --out")
+    if found:
+        before = CatalogID.parse(checkpoint.read(found[-1])["run"]["catalog"])
+        if asked.version is None and (before.name, before.where) == (asked.name, asked.where):
+            asked = before
+    return dataclasses.replace(config, catalog=str(pin(Root.open(config.root), str(asked))))
+
+
+def work(config: TrainConfig, report: Callable[[Progress], None] | None = None) -> Path:
+    """One process's share of a run: all of it, or a rank's where torch.distributed is set up.
+
+    Args:
+        config: What `settled` gave.
+        report: Called after every step in the first process.
+
+    Returns:
+        The adapter file, which the first process writes, as it does all others.
+    """
+    rank, world = parallel.ranks()
+    parallel.check_shared(config.out)
     device, dtype = backbone.placement(config.device, config.dtype)
     path = backbone.locate(config.backbone)
     dataset = data.load(
-        Root.open(config.root), _catalog(config), path, backbone=config.backbone, streams=config.streams
+        Root.open(config.root), config.catalog, path, backbone=config.backbone, streams=config.streams
     )
     steps = config.steps or dataset.steps or DEFAULT_STEPS
     run = _identity(config, dataset, path, str(dtype))
-    metadata = _metadata(config, dataset, run)
-
-    transformer = backbone.component(path, "transformer", dtype)
-    idle.drop(transformer, dataset.streams)
-    transformer = transformer.to(device)
-    parameters = adapter.add(
-        transformer, streams=dataset.streams, rank=config.rank, alpha=config.alpha, seed=config.seed
-    )
-    if config.gradient_checkpointing:
-        transformer.enable_gradient_checkpointing()
+    transformer, parameters, spread = _model(config, path, dataset.streams, device, dtype)
+    gradients = parallel.Gradients(parameters.values())
     optimizer = torch.optim.AdamW(
         list(parameters.values()), lr=config.lr, weight_decay=config.weight_decay, fused=device.type == "cuda"
     )
-    start = 0
-    if config.resume and (newest := checkpoint.everyone(config.out)):
-        start = checkpoint.restore(newest[-1], parameters, optimizer, run)
+    fits = None
+    if config.recompute == "auto" and device.type == "cuda" and not spread and not config.low_memory:
+        fits = memory.Fits(forward.adopt(transformer), device, optimizer)
+    found = checkpoint.everyone(config.out)
+    start = checkpoint.restore(found[-1], parameters, optimizer, run) if found else 0
 
-    def save(step: int) -> Path:
-        return checkpoint.save(
-            config.out, step, parameters, optimizer,
-            scale=config.alpha / config.rank, run=run, metadata=metadata, keep=config.keep_checkpoints,
-        )  # fmt: skip
+    writer: Any = _writer(config, start) if rank == 0 else None
+    metadata = header.header(config, dataset, run["backbone"], steps) if rank == 0 else {}
 
-    writer = SummaryWriter(str(config.out / "logs"), purge_step=start + 1)
-    for step in range(start, steps):
-        began = time.perf_counter()
-        lr = config.lr * min(1.0, (step + 1) / max(1, config.warmup))
-        for group in optimizer.param_groups:
-            group["lr"] = lr
-        losses, sigmas = [], []
-        for number in range(step * config.grad_accum, (step + 1) * config.grad_accum):
-            chosen = data.batch_indices(dataset.examples, config.batch_size, config.seed, number)
-            batch = data.read_batch(dataset, [dataset.examples[index] for index in chosen])
-            random = torch.Generator().manual_seed(_mix(config.seed, number))
-            with torch.autocast(device.type, dtype=dtype, enabled=dtype == torch.bfloat16):
-                loss, sigma = batch_loss(transformer, batch, random, device, dtype)
-            _check_finite(loss, config, step, batch.sample_ids)
-            (loss.mean() / config.grad_accum).backward()
-            losses += loss.tolist()
-            sigmas += sigma.tolist()
-        norm = torch.nn.utils.clip_grad_norm_(parameters.values(), config.clip_norm)
-        _check_finite(norm, config, step, batch.sample_ids)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+    def due(step: int, every: int) -> bool:
+        return every > 0 and (step == steps or step % every == 0)
 
-        done = Progress(
-            step=step + 1, steps=steps, loss=sum(losses) / len(losses), grad_norm=float(norm), lr=lr,
-            seconds=time.perf_counter() - began,
-        )  # fmt: skip
-        _log(writer, done, losses, sigmas)
-        if report is not None:
-            report(done)
-        last = done.step == steps
-        if last or done.step % config.checkpoint_every == 0:
-            save(done.step)
-        if config.validate_every and (last or done.step % config.validate_every == 0):
-            validate(config, dataset, transformer, path, done.step, writer)
-    writer.close()
+    passes = config.grad_accum * world
+    numbers = range(start * passes, steps * passes)[rank::world]
+    reading: Any = data.read_ahead(dataset, numbers, batch_size=config.batch_size, seed=config.seed)
+    with contextlib.closing(reading):
+        batches = zip(numbers, reading, strict=True)
+        for step in range(start + 1, steps + 1):
+            began = time.perf_counter()
+            lr = config.lr * min(1.0, step / max(1, config.warmup))
+            for group in optimizer.param_groups:
+                group["lr"] = lr
+            losses: list[torch.Tensor] = []
+            sigmas: list[float] = []
+            sample_ids: list[str] = []
+            for number, batch in itertools.islice(batches, config.grad_accum):
+                random = torch.Generator().manual_seed(_mix(config.seed, number))
+                with memory_errors(batch):
+                    if fits is not None:
+                        fits(batch, functools.partial(_trial, transformer, batch, device, dtype, gradients))
+                    loss, sigma = batch_loss(transformer, batch, random, device, dtype)
+                    (loss.mean() / config.grad_accum).backward()
+                gradients.count(loss)
+                losses.append(loss.detach())
+                sigmas += sigma.tolist()
+                sample_ids += batch.sample_ids
+            mean = gradients.average()
+            norm = torch.nn.utils.clip_grad_norm_(parameters.values(), config.clip_norm)
+            with memory_errors(batch):
+                optimizer.step()
+            gradients.zero()
+            # The step's one wait for the GPU; what is not finite has spoiled the adapter, but no checkpoint yet.
+            figures = torch.cat([mean[None], norm[None], *losses]).tolist()
+            check_finite(figures[:2], dict(zip(sample_ids, figures[2:], strict=True)), step, config.out)
+
+            if rank == 0:
+                done = Progress(
+                    step=step, steps=steps, loss=figures[0], grad_norm=figures[1], lr=lr,
+                    seconds=time.perf_counter() - began,
+                )  # fmt: skip
+                with storage_errors(config.out):
+                    _log(writer, done, figures[2:], sigmas)
+                if report is not None:
+                    report(done)
+                if due(step, config.checkpoint_every):
+                    checkpoint.save(
+                        config.out, step, parameters, optimizer, scale=config.alpha / config.rank, run=run,
+                        metadata={**metadata, "steps": str(step)}, keep=config.keep_checkpoints,
+                    )  # fmt: skip
+            if due(step, config.validate_every) and (rank == 0 or spread):
+                with memory_errors(batch), storage_errors(config.out):
+                    validate(config, dataset, transformer, path, step, writer)
     final = config.out / "adapter.safetensors"
-    adapter.save(final, parameters, scale=config.alpha / config.rank, metadata=metadata)
+    if rank == 0:
+        writer.close()
+        adapter.save(final, parameters, scale=config.alpha / config.rank, metadata=metadata)
+        model_card.write(config.out, metadata)
     return final
 
 
-def batch_loss(
-    transformer: Any, batch: data.Batch, random: torch.Generator, device: Any, dtype: Any
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The masked loss: mean squared error of the velocity over target tokens; references have no part in it.
-
-    Args:
-        transformer: Backbone with adapter.
-        batch: What `data.read_batch` gave.
-        random: CPU generator for sigma and noise.
-        device: Of the transformer.
-        dtype: For the prompt's embeddings.
-
-    Returns:
-        Loss [B] (streams summed), with gradient, and sigma [B].
-    """
-    clean = batch.canvases.video or batch.canvases.audio
-    sigma = sample_sigma(len(batch.sample_ids), clean.target.shape[1], random).to(device)
-    canvases = batch.canvases.to(device)
-    noised, wanted = {}, {}
-    for name, canvas in (("video", canvases.video), ("audio", canvases.audio)):
-        if canvas is not None:
-            noise = torch.randn(canvas.target.shape, generator=random).to(device)
-            noised[name] = add_noise(canvas.target, noise, sigma)
-            wanted[name] = velocity(canvas.target, noise)
-    predicted = predict(transformer, canvases, Streams(**noised), sigma, batch.prompt.to(device, dtype))
-    losses = [
-        (getattr(predicted, name).float() - target).square().flatten(1).mean(dim=1)
-        for name, target in wanted.items()
-    ]
-    return torch.stack(losses).sum(dim=0), sigma.cpu()
+def _model(
+    config: TrainConfig, path: Path, streams: str, device: torch.device, dtype: torch.dtype
+) -> tuple[Any, dict[str, torch.nn.Parameter], bool]:
+    """The frozen transformer with a fresh adapter, the adapter's parameters, and whether it is spread over GPUs."""
+    transformer = backbone.component(path, "transformer", dtype)
+    forward.keep(transformer, streams)
+    parameters = adapter.add(
+        transformer, streams=streams, rank=config.rank, alpha=config.alpha, seed=config.seed
+    )
+    eight = config.fp8 or config.low_memory
+    spread = not eight and parallel.spreads(config.shard, transformer, device)
+    for block in forward.adopt(transformer):
+        block.recompute = spread or config.recompute == "all"
+    if spread:
+        parallel.spread(transformer, parameters.values(), device)
+    else:
+        prepare.place(transformer, device, weights=_weights(config, device, dtype))
+        if config.compile == "yes" or (config.compile == "auto" and device.type == "cuda"):
+            prepare.fast(transformer)
+    return transformer, parameters, spread
 
 
-def _catalog(config: TrainConfig) -> CatalogID:
-    """The catalog ID to read: a resumed run stays on the version it began with."""
-    asked = CatalogID.parse(config.catalog)
-    found = checkpoint.everyone(config.out)
-    if not found:
-        return asked
-    if not config.resume:
-        raise TrainingError(f"{config.out} holds a run already", "--resume goes on with it, or another --out")
-    before = CatalogID.parse(checkpoint.read(found[-1])["run"]["catalog"])
-    same = (before.name, before.where) == (asked.name, asked.where)
-    return before if same and asked.version is None else asked
+def _trial(
+    transformer: Any, batch: data.Batch, device: Any, dtype: Any, gradients: parallel.Gradients
+) -> None:
+    """A forward and backward pass that leaves nothing behind, for its memory."""
+    kept = gradients.flat.clone()
+    batch_loss(transformer, batch, torch.Generator().manual_seed(0), device, dtype)[0].mean().backward()
+    gradients.flat.copy_(kept)
+
+
+def _weights(config: TrainConfig, device: torch.device, dtype: torch.dtype) -> prepare.Weights:
+    if config.low_memory:
+        return "small"
+    if config.fp8 and (dtype != torch.bfloat16 or not prepare.has_fp8(device)):
+        raise ConfigError("--fp8 needs bf16 on a GPU that multiplies in fp8 (RTX 40, L4, H100 or newer)")
+    return "fp8" if config.fp8 else "full"
 
 
 def _identity(config: TrainConfig, dataset: data.Dataset, path: Path, dtype: str) -> dict[str, Any]:
-    """What must not change when a run is resumed."""
-    fixed = ("batch_size", "grad_accum", "lr", "warmup", "weight_decay", "clip_norm", "rank", "alpha", "seed")
+    """What must not change when a run is resumed. The number of GPUs may, if a step's batches stay the same."""
+    fixed = (
+        "batch_size", "lr", "warmup", "weight_decay", "clip_norm", "rank", "alpha", "seed", "fp8", "low_memory",
+    )  # fmt: skip
     return {
         "catalog": str(dataset.catalog),
         "manifest": dataset.manifest,
         "streams": dataset.streams,
         "backbone": backbone.weights_hash(path, "transformer"),
         "dtype": dtype,
+        "grad_accum*gpus": config.grad_accum * parallel.ranks()[1],
         **{name: getattr(config, name) for name in fixed},
-    }
-
-
-def _metadata(config: TrainConfig, dataset: data.Dataset, run: dict[str, Any]) -> dict[str, str]:
-    """The adapter file's header: where it came from and how it is used."""
-    return {
-        "reference_downscale_factor": str(dataset.scale),
-        "catalog": str(dataset.catalog),
-        "manifest_sha256": dataset.manifest,
-        "modality": dataset.modality,
-        "streams": dataset.streams,
-        "references": ",".join(dataset.references),
-        "base_model": config.backbone,
-        "base_model_sha256": run["backbone"],
-        "rank": str(config.rank),
-        "alpha": str(config.rank),  # the tensors' own: the configured alpha is folded into lora_B
-        "config": json.dumps(as_strings(config), sort_keys=True),
     }
 
 
@@ -219,15 +258,10 @@ def _mix(seed: int, number: int) -> int:
     return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0])
 
 
-def _check_finite(value: torch.Tensor, config: TrainConfig, step: int, sample_ids: Any) -> None:
-    if math.isfinite(float(value.detach().sum())):
-        return
-    kept = checkpoint.everyone(config.out)
-    last = f"the last good checkpoint is {kept[-1]}; " if kept else ""
-    raise TrainingError(
-        f"the loss of step {step + 1} is not finite (samples {', '.join(sample_ids)})",
-        f"{last}start again with a lower --lr and another --out",
-    )
+def _writer(config: TrainConfig, start: int) -> Any:
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(config.out / "logs"), purge_step=start + 1)
 
 
 def _log(writer: Any, done: Progress, losses: list[float], sigmas: list[float]) -> None:

@@ -14,10 +14,11 @@ from catalogs.errors import CatalogNotFound, ConfigError
 from catalogs.ids import CatalogID
 from catalogs.query import select
 from catalogs.root import Root
-from training import intensity, media
-from training.backbone import FACTORS
+from training import fitting, intensity, media, strength
 from training.config import GenerateConfig
+from training.fitting import Drawn, Video
 from training.stack import Layer
+from training.strength import Strength
 
 _GIVE = {
     "video": "give --reference-video or --sample",
@@ -26,14 +27,23 @@ _GIVE = {
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sound:
+    """A reference sound: float32 [channels, N] at `rate` Hz, and how strongly it is heeded."""
+
+    samples: np.ndarray
+    rate: int
+    strength: Strength
+
+
+@dataclass(frozen=True, kw_only=True)
 class References:
     """What is put on the canvases beside the noise.
 
     Attributes:
         streams: What is made: video, audio or joint.
-        video: uint8 RGB [F, H/s, W/s, 3] each.
-        scales: s of each of them.
-        audio: (float32 samples [channels, N], rate in Hz) each; no longer than what is made.
+        video: The reference videos, fitted.
+        audio: The reference sounds, no longer than what is made.
+        begin: uint8 RGB [F, H, W, 3], what the clip begins with; no frames where it is free.
         prompt: What should come out.
         size: (W, H, F) of the clip; zeros where sound alone is made.
         fps: Frames a second.
@@ -41,9 +51,9 @@ class References:
     """
 
     streams: str
-    video: Sequence[np.ndarray]
-    scales: Sequence[int]
-    audio: Sequence[tuple[np.ndarray, int]]
+    video: Sequence[Video]
+    audio: Sequence[Sound]
+    begin: np.ndarray
     prompt: str
     size: tuple[int, int, int]
     fps: float
@@ -77,23 +87,27 @@ def read(config: GenerateConfig, layers: Sequence[Layer]) -> References:
         sounds = [root.local(row["reference_audio"]) for row in rows if root and row["reference_audio"]]
     count = {"video": len(videos), "audio": len(sounds) + (config.reference_loudness is not None)}
     streams = _streams(config, layers, count)
-    _check(layers, streams, count)
+    _check(config, layers, streams, count)
+    count |= {kind: 0 for kind in count if streams not in (kind, "joint")}
+    strengths, masks = strength.read(config, count["video"], count["audio"])
 
     prompt = config.prompt if config.prompt is not None else (rows[0]["caption"] or "" if rows else "")
-    size, fps, clips, scales = (0, 0, 0), config.fps or 24.0, [], []
+    size, fps, clips, begin = (0, 0, 0), config.fps or 24.0, [], np.zeros((0, 1, 1, 3), np.uint8)
     if streams != "audio":
+        found = [
+            Drawn(frames=frames, rate=rate, scale=drawn)
+            for (frames, rate), drawn in ((media.read_video(file), drawn) for file, drawn in videos)
+        ]
         scales = _scales(config, layers, [drawn for _, drawn in videos])
-        found = [media.read_video(file) for file, _ in videos]
-        fps = config.fps or (float(found[0][1]) if found else 24.0)
-        shapes = [
-            (frames.shape[2] * drawn, frames.shape[1] * drawn, len(frames))
-            for (frames, _), (_, drawn) in zip(found, videos, strict=True)
-        ]
-        size = _size(config.resolution, shapes, math.lcm(*scales))
+        fps = config.fps or (float(found[0].rate) if found else 24.0)
+        size = fitting.size_of(config, found, fps, math.lcm(*scales))
         clips = [
-            media.fit(frames[: size[2]], size[0] // s, size[1] // s)
-            for (frames, _), s in zip(found, scales, strict=True)
+            fitting.fit(config, one, size, fps, scale=scale, heeded=each, mask=mask)
+            for one, scale, each, mask in zip(found, scales, strengths[: len(found)], masks, strict=True)
         ]
+        if config.first_frame is not None:
+            begin = media.read_video(config.first_frame, limit=size[2])[0]
+            begin = media.fit(begin[: fitting.on_grid(len(begin))], size[0], size[1])
     seconds, audio = size[2] / fps if size[2] else config.seconds, []
     if streams != "video":
         audio = [media.read_audio(file) for file in sounds]
@@ -104,8 +118,11 @@ def read(config: GenerateConfig, layers: Sequence[Layer]) -> References:
     return References(
         streams=streams,
         video=clips,
-        scales=scales,
-        audio=[(samples[:, : round(seconds * rate)], rate) for samples, rate in audio],
+        audio=[
+            Sound(samples=samples[:, : round(seconds * rate)], rate=rate, strength=each)
+            for (samples, rate), each in zip(audio, strengths[count["video"] :], strict=True)
+        ],
+        begin=begin,
         prompt=prompt,
         size=size,
         fps=fps,
@@ -133,10 +150,15 @@ def _streams(config: GenerateConfig, layers: Sequence[Layer], count: dict[str, i
         raise ConfigError(f"{streams} needs a clip size", "give --reference-video or --resolution WxHxF")
     if streams != "audio" and config.seconds is not None:
         raise ConfigError("--seconds is for sound alone", "a clip's length is its frames: --resolution WxHxF")
+    if streams == "audio" and (config.first_frame or config.retime):
+        option = "--first-frame" if config.first_frame else "--retime"
+        raise ConfigError(
+            f"{option} is of video, but audio alone is made", "add --streams joint, or leave it out"
+        )
     return streams
 
 
-def _check(layers: Sequence[Layer], streams: str, count: dict[str, int]) -> None:
+def _check(config: GenerateConfig, layers: Sequence[Layer], streams: str, count: dict[str, int]) -> None:
     """Refuse adapters and references that cannot go together."""
     for layer in layers:
         if "joint" not in (streams, layer.streams or "joint") and layer.streams != streams:
@@ -150,7 +172,7 @@ def _check(layers: Sequence[Layer], streams: str, count: dict[str, int]) -> None
                 f"{given} references of {kind} for {len(readers)} adapters that read one",
                 "give one for each, or one for all",
             )
-    if streams != "joint" and not count[streams]:
+    if streams != "joint" and not count[streams] and config.first_frame is None:
         raise ConfigError(f"{streams} needs a reference {streams}", _GIVE[streams])
 
 
@@ -167,31 +189,6 @@ def _scales(config: GenerateConfig, layers: Sequence[Layer], drawn: Sequence[int
     if config.sample and not config.reference_video:
         return list(drawn)
     return [*readers, *[1] * len(drawn)][: len(drawn)]
-
-
-def _size(asked: str | None, shapes: Sequence[tuple[int, int, int]], scale: int) -> tuple[int, int, int]:
-    """The clip's size: as asked, else the first reference's, cut down to what the latent grid holds.
-
-    Args:
-        asked: WxHxF, or None.
-        shapes: (W, H, F) of the references at the clip's scale; the shortest decides the length.
-        scale: What all canvas scales divide.
-    """
-    grid = FACTORS.space * scale
-    frames = min((shape[2] for shape in shapes), default=0)
-    if asked is None:
-        width, height = (max(grid, side // grid * grid) for side in shapes[0][:2])
-        return width, height, (frames - 1) // FACTORS.time * FACTORS.time + 1
-    match = re.fullmatch(r"(\d+)x(\d+)x(\d+)", asked)
-    wide, high, long = (int(number) for number in match.groups()) if match else (0, 0, 0)
-    if not wide or not high or wide % grid or high % grid or long % FACTORS.time != 1:
-        raise ConfigError(
-            f"resolution {asked!r} does not fit",
-            f"write WxHxF, W and H multiples of {grid}, F one more than a multiple of {FACTORS.time}",
-        )
-    if frames and frames < long:
-        raise ConfigError(f"the reference has {frames} frames, {long} are asked for", "ask for fewer")
-    return wide, high, long
 
 
 def _row(root: Root, sample: str) -> dict[str, Any]:

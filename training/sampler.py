@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from training import backbone, codec
+from training.forward import predict
 from training.noise import shift
-from training.tokens import Canvas, Prompt, Streams, predict
+from training.tokens import Canvas, Prompt, Streams
 
 
 def noise_like(shape: tuple[int, ...], seed: int) -> torch.Tensor:
@@ -46,7 +47,7 @@ def denoise(
         progress: Called with the number of finished steps.
 
     Returns:
-        The denoised target tokens [B, T, C] float32 of each stream.
+        The denoised target tokens [B, T, C] float32 of each stream; what is given of them is as it was.
     """
     main = canvases.video or canvases.audio
     device = main.target.device
@@ -54,13 +55,12 @@ def denoise(
     # the training noise has.
     schedulers = {"video": copy.deepcopy(scheduler), "audio": copy.deepcopy(scheduler)}
     for each in schedulers.values():
+        if steps == 1:  # from 1 to 0; to stretch a single level down to a terminal one divides by 0
+            each.register_to_config(shift_terminal=None)
         levels = np.linspace(1.0, 1.0 / steps, steps)
         each.set_timesteps(sigmas=levels, mu=shift(main.target.shape[1]), device=device)
-    state = {
-        name: canvas.target.float()
-        for name, canvas in (("video", canvases.video), ("audio", canvases.audio))
-        if canvas is not None
-    }
+    used = {name: canvas for name in ("video", "audio") if (canvas := getattr(canvases, name)) is not None}
+    state = {name: canvas.target.float() for name, canvas in used.items()}
     for index, timestep in enumerate(schedulers["video"].timesteps):
         sigma = schedulers["video"].sigmas[index].to(device).expand(main.target.shape[0]).float()
         towards = predict(transformer, canvases, Streams(**state), sigma, prompt)
@@ -72,22 +72,29 @@ def denoise(
             if away is not None:
                 other = getattr(away, name).float()
                 velocity = other + guidance * (velocity - other)
-            state[name] = schedulers[name].step(velocity, timestep, state[name], return_dict=False)[0]
+            made = schedulers[name].step(velocity, timestep, state[name], return_dict=False)[0]
+            state[name] = _hold(used[name], made)
         if progress is not None:
             progress(index + 1)
     return Streams(**state)
 
 
 def with_noise(canvases: Streams, seed: int) -> Streams:
-    """The same canvases with seeded noise for targets."""
+    """The same canvases with seeded noise for targets, except where a target's tokens are given."""
 
     def fresh(canvas: Canvas | None, stream: int) -> Canvas | None:
         if canvas is None:
             return None
         noise = noise_like(tuple(canvas.target.shape), seed * 2 + stream)
-        return replace(canvas, target=noise.to(canvas.target.device))
+        return replace(canvas, target=_hold(canvas, noise.to(canvas.target.device)))
 
     return Streams(video=fresh(canvases.video, 0), audio=fresh(canvases.audio, 1))
+
+
+def _hold(canvas: Canvas, tokens: torch.Tensor) -> torch.Tensor:
+    """Target tokens [B, T, C], with those that are given put back."""
+    given = canvas.given
+    return tokens if given is None else torch.where(given[:, :, None], canvas.target.to(tokens.dtype), tokens)
 
 
 class Decoder:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from catalogs.errors import ConfigError
+from catalogs.errors import ConfigError, TrainingError
 from training import adapter
 
 _READS = {"video": ("video",), "audio": ("audio",)}  # by streams, where the header does not say it
@@ -48,7 +48,7 @@ def read(given: Sequence[str]) -> list[Layer]:
         given: `FILE` or `FILE@WEIGHT` each.
 
     Raises:
-        TrainingError: A file is not an adapter.
+        TrainingError: A file is not an adapter, or its header is broken.
         ConfigError: A weight is not a number, or two were trained on different backbones.
     """
     layers = [_layer(text) for text in given]
@@ -90,19 +90,35 @@ def _layer(text: str) -> Layer:
         weight=weight,
         streams=streams,
         reads=said or _READS.get(streams, ("video",)),
-        downscale=int(header.get("reference_downscale_factor") or 1),
+        downscale=_downscale(file, header.get("reference_downscale_factor") or "1"),
         backbone=(header.get("base_model", ""), header.get("base_model_sha256", "")),
     )
+
+
+def _downscale(file: Path, text: str) -> int:
+    """The s of 1/s as other trainers write it: 2 or 2.0."""
+    value = _number(text)
+    if value < 1 or not value.is_integer():
+        raise TrainingError(
+            f"{file.name} has a broken header: reference_downscale_factor is {text!r}",
+            "it is a whole number from 1 on, as 2 for a reference drawn at 1/2",
+        )
+    return int(value)
+
+
+def _number(text: str) -> float:
+    """NaN for what is no number."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def _parse(text: str) -> tuple[Path, float]:
     match = re.fullmatch(r"(.+\.safetensors)@(.*)", text)
     if match is None or Path(text).is_file():
         return Path(text), 1.0
-    try:
-        weight = float(match[2])
-    except ValueError:
-        weight = math.nan
+    weight = _number(match[2])
     if not math.isfinite(weight):
         raise ConfigError(f"{match[2]!r} is not an adapter's weight", "write FILE.safetensors@0.8")
     return Path(match[1]), weight

@@ -16,8 +16,6 @@ import torch
 
 from training.backbone import FACTORS
 
-TIMESTEPS = 1000  # the transformer takes sigma times this (`timestep_scale_multiplier`)
-
 
 def video_tokens(latents: torch.Tensor) -> torch.Tensor:
     """[B, C, F, H, W] latents to [B, F*H*W, C] tokens; x runs fastest (the patch size is 1)."""
@@ -82,21 +80,28 @@ class Canvas:
         reference: [B, R, C]; R is 0 where there is none.
         positions: [1 or B, axes, T + R, 2]; 3 axes for video, 1 for audio.
         grid: The target's latent grid: (F, H, W) for video, (L, bins) for audio.
+        given: bool [1 or B, T], target tokens that are known and stay as they are (a first frame); None for none.
+        strength: [1 or B, R], how much the target's tokens heed each reference token: 1 as trained, 0 not at all;
+            None is 1 everywhere.
     """
 
     target: torch.Tensor
     reference: torch.Tensor
     positions: torch.Tensor
     grid: tuple[int, ...]
+    given: torch.Tensor | None = None
+    strength: torch.Tensor | None = None
 
     def tokens(self, noised: torch.Tensor) -> torch.Tensor:
         """The sequence the transformer sees: [B, T + R, C], noised target first."""
         return torch.cat([noised, self.reference.to(noised.dtype)], dim=1)
 
-    def timesteps(self, sigma: torch.Tensor) -> torch.Tensor:
-        """Per-token timestep [B, T + R] for sigma [B]: the target's, and 0 on the reference."""
-        target = sigma[:, None].expand(-1, self.target.shape[1])
-        return torch.cat([target, sigma.new_zeros(len(sigma), self.reference.shape[1])], dim=1) * TIMESTEPS
+    def clean(self) -> torch.Tensor:
+        """Which tokens carry no noise, bool [1 or B, T + R]: the reference's, and what of the target is given."""
+        given = self.given
+        if given is None:
+            given = torch.zeros(1, self.target.shape[1], dtype=torch.bool, device=self.target.device)
+        return torch.cat([given, given.new_ones(len(given), self.reference.shape[1])], dim=1)
 
     def latents(self, tokens: torch.Tensor) -> torch.Tensor:
         """Target tokens [B, T, C] back on the latent grid."""
@@ -112,6 +117,7 @@ class Canvas:
             self,
             reference=torch.cat([self.reference, other.reference], dim=1),
             positions=torch.cat([self.positions, beside], dim=2),
+            strength=_both(self, other),
         )
 
     def to(self, device: torch.device | str) -> Canvas:
@@ -121,6 +127,8 @@ class Canvas:
             target=self.target.to(device),
             reference=self.reference.to(device),
             positions=self.positions.to(device),
+            given=None if self.given is None else self.given.to(device),
+            strength=None if self.strength is None else self.strength.to(device),
         )
 
 
@@ -184,68 +192,25 @@ class Streams:
         return Streams(video=self.video and self.video.to(device), audio=self.audio and self.audio.to(device))
 
 
-def predict(
-    transformer: Any, canvases: Streams, noised: Streams, sigma: torch.Tensor, prompt: Prompt
-) -> Streams:
-    """One forward pass: the velocity of the target's tokens.
-
-    diffusers' forward always runs both streams. A stream that is not used gets a single placeholder token of
-    zeros and the two are isolated from each other, so it changes nothing in the other; `idle.drop` takes the
-    parts that would work on it out of the transformer.
-
-    Args:
-        transformer: `LTX2VideoTransformer3DModel`.
-        canvases: A `Canvas` for each used stream.
-        noised: The noised target [B, T, C] of each.
-        sigma: [B], noise level in [0, 1].
-        prompt: What to attend to.
-
-    Returns:
-        The velocity [B, T, C] of each used stream's target; rows of the reference are dropped.
-    """
-    config = transformer.config
-    device, count = sigma.device, len(sigma)
-    idle_video, idle_audio = canvases.video is None, canvases.audio is None
-    video = canvases.video or _idle(count, config.in_channels, video_positions(1, 1, 1, fps=1.0), device)
-    audio = canvases.audio or _idle(count, config.audio_in_channels, audio_positions(1), device)
-    level = sigma * TIMESTEPS
-    # From LTX-2.3 on the prompt is modulated by sigma, and each stream's cross-modal modulation follows the
-    # other stream's sigma; 2.0 has neither and follows the per-token timesteps.
-    modulated = bool(config.cross_attn_mod or config.audio_cross_attn_mod)
-    out_video, out_audio = transformer(
-        hidden_states=video.tokens(video.target if idle_video else noised.video),
-        audio_hidden_states=audio.tokens(audio.target if idle_audio else noised.audio),
-        encoder_hidden_states=prompt.video,
-        audio_encoder_hidden_states=prompt.audio,
-        encoder_attention_mask=prompt.mask,
-        audio_encoder_attention_mask=prompt.mask,
-        timestep=video.timesteps(sigma),
-        audio_timestep=audio.timesteps(sigma),
-        sigma=level,
-        audio_sigma=level,
-        video_coords=video.positions.expand(count, -1, -1, -1),
-        audio_coords=audio.positions.expand(count, -1, -1, -1),
-        isolate_modalities=idle_video or idle_audio,
-        use_cross_timestep=modulated,
-        return_dict=False,
-    )
-    return Streams(
-        video=None if idle_video else out_video[:, : video.target.shape[1]],
-        audio=None if idle_audio else out_audio[:, : audio.target.shape[1]],
-    )
-
-
 def _positions_of(latents: torch.Tensor, fps: float, scale: int) -> torch.Tensor:
     frames, height, width = latents.shape[2:]
     return video_positions(frames, height, width, fps, scale)
-
-
-def _idle(count: int, channels: int, positions: torch.Tensor, device: torch.device) -> Canvas:
-    rows = torch.zeros(count, 1, channels, device=device)
-    return Canvas(target=rows, reference=rows[:, :0], positions=positions.to(device), grid=(1, 1))
 
 
 def _bounds(count: int, step: int) -> torch.Tensor:
     """[count, 2] float32: start and end of each cell of a grid with this step."""
     starts = torch.arange(count, dtype=torch.float32)
     return torch.stack([starts, starts + 1], dim=-1) * step
+
+
+def _both(one: Canvas, other: Canvas) -> torch.Tensor | None:
+    """Strengths of two references, one behind the other."""
+    if one.strength is None and other.strength is None:
+        return None
+    parts = [
+        canvas.reference.new_ones(1, canvas.reference.shape[1])
+        if canvas.strength is None
+        else canvas.strength
+        for canvas in (one, other)
+    ]
+    return torch.cat(parts, dim=1)

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 
 from training import backbone, data, media
 from training.config import TrainConfig
+from training.index import Example
 from training.sampler import Decoder, denoise, with_noise
 from training.tokens import Streams
 
@@ -26,19 +26,22 @@ def validate(
         transformer: With the adapter.
         path: The located backbone.
         step: For the names.
-        writer: TensorBoard's; gets the pictures too.
+        writer: TensorBoard's; gets the pictures too. None in a process that only takes part in the forward
+            passes, where weights are spread over several.
     """
     device, dtype = backbone.placement(config.device, config.dtype)
-    scheduler, decode = backbone.component(path, "scheduler"), Decoder(path, device, dtype)
+    scheduler = backbone.component(path, "scheduler")
+    decode = Decoder(path, device, dtype) if writer is not None else None
     folder = config.out / "samples"
     folder.mkdir(parents=True, exist_ok=True)
     for index, example in enumerate(dataset.examples[: config.validate_count]):
         batch = data.read_batch(dataset, [example])
         canvases = with_noise(batch.canvases, config.seed).to(device)
-        with torch.autocast(device.type, dtype=dtype, enabled=dtype == torch.bfloat16):
-            made = denoise(
-                transformer, scheduler, canvases, batch.prompt.to(device, dtype), steps=config.validate_steps
-            )
+        made = denoise(
+            transformer, scheduler, canvases, batch.prompt.to(device, dtype), steps=config.validate_steps
+        )
+        if decode is None:
+            continue
         frames, sound = decode(canvases, made)
         stem = folder / f"step-{step:06d}-{index}"
         both, picture = beside_reference(frames, sound, _references(dataset, example))
@@ -71,7 +74,7 @@ def beside_reference(
     return None, np.concatenate([media.waveform(samples) for samples, _ in sounds])
 
 
-def _references(dataset: data.Dataset, example: data.Example) -> Streams:
+def _references(dataset: data.Dataset, example: Example) -> Streams:
     def local(column: str) -> Path | None:
         return dataset.root.local(example.media[column]) if column in example.latents else None
 

@@ -11,7 +11,7 @@ from catalogs.query import table_of
 from catalogs.root import Root
 from catalogs.schema import ENCODINGS, samples_schema
 from catalogs.store import Table
-from pipelines.encode import Encoder, missing, wanted
+from pipelines.encode import Encoder, plan
 from training import backbone, media
 from training.tokens import Prompt
 
@@ -81,7 +81,7 @@ def make_catalog(root: Root, name: str, rows: list[dict]) -> None:
 
 
 def encode(root: Root, catalog: str) -> int:
-    units = missing(root, wanted(root, catalog, "test"))
+    units = plan(root, catalog, "test").units
     encoder = Encoder(root.uri, "test", device="cpu")
     rows = [row for unit in units for row in encoder(unit)]
     Table.open(root, "encodings", key=("encoding_id",), create=ENCODINGS).append_new(rows, {})

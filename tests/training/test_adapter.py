@@ -9,7 +9,8 @@ from safetensors.torch import load_file, save_file
 from catalogs.errors import TrainingError
 from tests.training.helpers import fresh, prompt, random
 from training import adapter
-from training.tokens import Streams, audio_canvas, predict, video_canvas
+from training.forward import predict
+from training.tokens import Streams, audio_canvas, video_canvas
 
 
 def trained(path: Path, streams: str = "joint", alpha: int = 8):
@@ -121,19 +122,38 @@ def test_foreign_and_broken_files_get_one_clear_line(path: Path, tmp_path: Path)
     refuse(tmp_path / "none.safetensors", "no file")
     evil = tmp_path / "evil.safetensors"
     evil.write_bytes(pickle.dumps({"a": 1}))
-    refuse(evil, "not a whole safetensors file")
+    refuse(evil, "not a whole safetensors file.*It looks like a pickle, which is never opened")
+    torch.save({"a": torch.zeros(1)}, evil)
+    refuse(evil, "not a whole safetensors file.*It looks like a pickle")
     _, parameters = trained(path)
     adapter.save(tmp_path / "good.safetensors", parameters, scale=1.0, metadata={})
     cut = tmp_path / "cut.safetensors"
     cut.write_bytes((tmp_path / "good.safetensors").read_bytes()[:-100])
-    refuse(cut, "not a whole safetensors file")
+    refuse(cut, r"not a whole safetensors file \([^.]*\)$")
     save_file({"lora_unet.x": torch.zeros(1)}, tmp_path / "foreign.safetensors")
-    refuse(tmp_path / "foreign.safetensors", "is not an LTX-2 adapter")
-    key = "diffusion_model.transformer_blocks.0.attn1.to_q.lora_A.weight"
-    save_file({key: torch.zeros(4, 4096)}, tmp_path / "big.safetensors")
-    refuse(tmp_path / "big.safetensors", "does not fit this backbone")
-    save_file({key.replace("blocks.0", "blocks.40"): torch.zeros(4, 16)}, tmp_path / "deep.safetensors")
-    refuse(tmp_path / "deep.safetensors", "does not fit this backbone")
+    refuse(tmp_path / "foreign.safetensors", "is not an LTX-2 adapter.*but e.g. lora_unet.x")
+    save_file({}, tmp_path / "empty.safetensors")
+    refuse(tmp_path / "empty.safetensors", "is not an LTX-2 adapter")
+
+    def pair(a: tuple[int, ...], b: tuple[int, ...], block: int = 0) -> Path:
+        key = f"diffusion_model.transformer_blocks.{block}.attn1.to_q.lora_"
+        tensors = {f"{key}A.weight": torch.zeros(a), f"{key}B.weight": torch.zeros(b)}
+        save_file(
+            {name: value for name, value in tensors.items() if value.ndim}, tmp_path / "pair.safetensors"
+        )
+        return tmp_path / "pair.safetensors"
+
+    refuse(
+        pair((4, 4096), (4096, 4)), r"does not fit this backbone .*\[4096, 4096\] to weights of \[16, 16\]"
+    )
+    refuse(pair((4, 16), (16, 4), block=40), "does not fit this backbone .*no such module at .*blocks.40")
+    refuse(
+        pair((4, 16), (16, 3)), "is broken: lora_A of rank 4 with lora_B of rank 3 at transformer_blocks.0"
+    )
+    refuse(pair((0, 16), (16, 0)), "is broken: rank 0 at")
+    refuse(pair((4, 16), ()), "is broken: lora_A without lora_B at")
+    refuse(pair((), (16, 4)), "is broken: lora_B without lora_A at")
+    refuse(pair((4, 16), (16, 4, 1)), r"is broken: matrices of shape \[4, 16\] and \[16, 4, 1\]")
     assert "." + adapter.NAME not in str(dict(transformer.named_modules()).keys())
 
 

@@ -14,7 +14,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[GenerateConfig]:
     """The configurations that `generate` was called with."""
     found: list[GenerateConfig] = []
     monkeypatch.setattr(
-        "training.generate.generate", lambda config, _count: (found.append(config), config.out)[1]
+        "training.generate.generate", lambda config, _count: (found.append(config), [config.out])[1]
     )
     return found
 

@@ -1,6 +1,10 @@
+import dataclasses
+import json
 import re
 import shlex
 import shutil
+import threading
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -9,39 +13,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from catalogs.errors import TrainingError, UnusableClip
-from catalogs.ids import CatalogID
 from catalogs.query import manifest_hash, select
 from catalogs.root import Root
 from tests.training.helpers import add_sample, encode, make_catalog
-from training import data
-from training.data import batch_indices, batches_per_epoch, read_batch
-
-
-def example(bucket: str) -> data.Example:
-    return data.Example(
-        sample_id="x", caption="", media={}, latents={}, prompt="", fps=24, scale=1, bucket=bucket
-    )
-
-
-def test_every_epoch_shows_every_sample_once_and_never_mixes_shapes() -> None:
-    examples = [example("tall" if index % 3 else "wide") for index in range(20)]
-    count = batches_per_epoch(examples, 4)
-    assert count == 4 + 2  # 13 tall, 7 wide
-    orders = []
-    for epoch in range(3):
-        batches = [batch_indices(examples, 4, 7, epoch * count + index) for index in range(count)]
-        assert Counter(index for batch in batches for index in batch) == Counter(range(20))
-        assert all(len({examples[index].bucket for index in batch}) == 1 for batch in batches)
-        orders.append(batches)
-    assert orders[0] != orders[1] != orders[2]
-
-
-def test_a_batch_is_a_function_of_seed_and_number() -> None:
-    examples = [example("a") for _ in range(9)]
-    forwards = [batch_indices(examples, 2, 1, number) for number in range(12)]
-    backwards = [batch_indices(examples, 2, 1, number) for number in reversed(range(12))][::-1]
-    assert forwards == backwards
-    assert forwards != [batch_indices(examples, 2, 2, number) for number in range(12)]
+from training import data, join
+from training.data import batch_indices, batches_per_epoch, read_ahead, read_batch
 
 
 def test_it_reads_what_the_encoder_wrote(root: Root, path: Path) -> None:
@@ -70,22 +46,35 @@ def test_streams_are_what_the_rows_say(root: Root, path: Path) -> None:
     assert sound.examples[0].fps == 0 and read_batch(sound, sound.examples).canvases.video is None
 
 
-def test_streams_of_rows_older_than_their_column() -> None:
-    catalog = CatalogID.parse("c")
-    blank = dict.fromkeys(("video", "reference_video", "audio", "reference_audio", "streams", "modality"))
-    with_sound = {**blank, "video": "v", "reference_video": "r", "audio": "a"}
-    for row, streams in (
-        (with_sound, "video"),  # the clip's own sound is no control
-        ({**with_sound, "modality": "who_is_talking"}, "joint"),
-        ({**with_sound, "streams": "joint"}, "joint"),
-        ({**blank, "audio": "a", "reference_audio": "r"}, "audio"),
-        ({**with_sound, "reference_audio": "r"}, "joint"),
+def test_streams_of_rows_older_than_their_column(root: Root, path: Path, tmp_path: Path) -> None:
+    own = Root.open(str(tmp_path), create=True)
+    video, audio = ("video", "reference_video"), ("audio", "reference_audio")
+    clip = {**add_sample(own, 0, columns=video), "streams": None}
+    sound = {**add_sample(own, 0, columns=("audio",)), "streams": None}
+    talking = {**clip, "audio": sound["audio"], "modality": "who_is_talking"}
+    heard = {"audio": sound["audio"], "reference_audio": add_sample(own, 1, columns=audio)["audio"]}
+    for name, row, streams in (
+        ("own_sound", {**clip, "audio": sound["audio"]}, "video"),  # the clip's own sound is no control
+        ("talking", talking, "joint"),
+        ("said", {**talking, "modality": "canny", "streams": "joint"}, "joint"),
+        ("sound", {**sound, **heard}, "audio"),
+        ("both", {**clip, **heard}, "joint"),
     ):
-        assert data._streams_of([row, row], catalog) == streams
+        make_catalog(own, name, [row])
+        encode(own, name)
+        assert data.load(own, name, path, backbone="test").streams == streams, name
+    another = {**talking, "sample_id": "0" * 64}
+    make_catalog(own, "mixed", [{**clip, "audio": sound["audio"]}, another])
     with pytest.raises(TrainingError, match="mixes samples for joint and video"):
-        data._streams_of([with_sound, {**with_sound, "streams": "joint"}], catalog)
+        data.load(own, "mixed", path, backbone="test")
+    make_catalog(own, "alone", [sound])
     with pytest.raises(TrainingError, match="without a pair"):
-        data._streams_of([{**blank, "audio": "a"}], catalog)
+        data.load(own, "alone", path, backbone="test")
+    make_catalog(own, "now_and_then", [{**talking, **heard}, another])
+    with pytest.raises(
+        TrainingError, match=f"sample {'0' * 64} has no reference_audio, which training joint needs"
+    ):
+        data.load(own, "now_and_then", path, backbone="test", streams="joint")
 
 
 def test_streams_are_what_has_a_reference(root: Root, path: Path) -> None:
@@ -122,8 +111,26 @@ def test_latents_of_another_backbone_do_not_count(root: Root, path: Path, tmp_pa
     tensors = load_file(weights)
     tensors["latents_mean"] += 0.5
     save_file(tensors, weights, metadata={"format": "pt"})
-    with pytest.raises(TrainingError, match="6 encodings"):
-        data.load(root, "canny", other, backbone=str(other))
+    with pytest.raises(TrainingError) as error:
+        data.load(root, "canny", other, backbone="mine")
+    assert re.fullmatch(
+        r"6 encodings of canny@\d+ by mine are missing; 6 are there by test", error.value.message
+    )
+    assert error.value.hint.endswith("--backbone mine")
+    with pytest.raises(TrainingError, match="6 are there by other weights of test"):
+        data.load(root, "canny", other, backbone="test")
+
+
+def test_latents_that_the_transformer_does_not_take(root: Root, path: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(path, other)
+    config = other / "transformer" / "config.json"
+    config.write_text(
+        json.dumps({**json.loads(config.read_text()), "in_channels": 128, "audio_in_channels": 8})
+    )
+    for name, said in (("canny", "16 channels, the transformer of mine takes 128"), ("sound", "takes 8")):
+        with pytest.raises(TrainingError, match=said):
+            data.load(root, name, other, backbone="mine")
 
 
 def test_reference_scales(tmp_path: Path, path: Path) -> None:
@@ -140,16 +147,139 @@ def test_reference_scales(tmp_path: Path, path: Path) -> None:
         data.load(root, "mixed", path, backbone="test")
 
 
-def test_latents_that_are_not_finite_name_their_sample(tmp_path: Path, path: Path) -> None:
-    root = Root.open(str(tmp_path), create=True)
-    make_catalog(root, "canny", [add_sample(root, 0, columns=("video", "reference_video"))])
+@pytest.fixture(scope="module")
+def of_three(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = Root.open(str(tmp_path_factory.mktemp("three")), create=True)
+    columns = ("video", "reference_video")
+    rows = [add_sample(root, index, columns=columns, height=64 if index == 2 else 96) for index in range(3)]
+    make_catalog(root, "canny", rows)
     encode(root, "canny")
-    dataset = data.load(root, "canny", path, backbone="test")
-    file = root.local(dataset.examples[0].latents["video"])
-    tensors = load_file(file)
-    tensors["latents"][0, 0, 0, 0] = float("nan")
-    save_file(tensors, file)
+    return Path(root.uri)
+
+
+@pytest.fixture
+def three(of_three: Path, tmp_path: Path, path: Path) -> data.Dataset:
+    """Three samples of its own to break, the last of another shape."""
+    root = Root.open(str(shutil.copytree(of_three, tmp_path / "three")))
+    return data.load(root, "canny", path, backbone="test")
+
+
+def test_broken_latents_name_their_sample(three: data.Dataset) -> None:
+    example = three.examples[1]
+    file = three.root.local(example.latents["video"])
+    good = load_file(file)
+    good["latents"][0, 0, 0, 0] = float("nan")
+    save_file(good, file)
+    with pytest.raises(TrainingError, match=f"video latents of sample {example.sample_id} are not finite"):
+        read_batch(three, [example])
+    save_file({"latents": good["latents"][:, :, :1].contiguous()}, file)
     with pytest.raises(
-        TrainingError, match=f"video latents of sample {dataset.examples[0].sample_id} are not finite"
+        TrainingError, match=rf"{example.sample_id} have the shape \[16, 2, 1, 2\], not \[16, 2"
     ):
-        read_batch(dataset, dataset.examples)
+        read_batch(three, [example])
+    far = dataclasses.replace(three, root=dataclasses.replace(three.root, folder=None))  # as an object store
+    for dataset in (three, far):
+        file.write_bytes(b"cut short")
+        with pytest.raises(TrainingError) as error:
+            read_batch(dataset, [example])
+        assert error.value.message.startswith(
+            f"the video latents of sample {example.sample_id}: a broken file at {example.latents['video']}"
+        )
+        assert error.value.hint.startswith(f"avcontrol encode '{dataset.catalog}' --root {three.root.uri}")
+        file.unlink()
+        with pytest.raises(TrainingError, match=f"{example.sample_id}: no file at"):
+            read_batch(dataset, [example])
+
+
+def test_object_stores_are_read_and_nothing_is_kept(
+    root: Root, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = data.load(root, "canny", path, backbone="test")
+    monkeypatch.setenv("AVCONTROL_CACHE", str(tmp_path))
+    far = dataclasses.replace(dataset, root=dataclasses.replace(root, folder=None))
+    near, read = (read_batch(one, one.examples) for one in (dataset, far))
+    assert torch.equal(near.canvases.video.target, read.canvases.video.target)
+    assert torch.equal(near.prompt.video, read.prompt.video)
+    assert not list(tmp_path.rglob("*"))
+
+
+def test_batches_go_through_the_samples_by_shape(three: data.Dataset) -> None:
+    assert [example.sample_id for example in three.examples] == sorted(e.sample_id for e in three.examples)
+    assert len(three.examples) == 3 and three.examples[-1] == three.examples[2]
+    assert three.examples[:2] == [three.examples[0], three.examples[1]]
+    with pytest.raises(IndexError):
+        three.examples[3]
+    assert sorted(three.examples.sizes) == [1, 2] and batches_per_epoch(three.examples, 2) == 2
+    for epoch in range(4):
+        batches = [batch_indices(three.examples, 2, 0, 2 * epoch + number) for number in range(2)]
+        assert Counter(index for batch in batches for index in batch) == Counter(range(3))
+        for batch in batches:
+            assert len({json.dumps(three.examples[index].shapes) for index in batch}) == 1
+    with pytest.raises(
+        TrainingError, match=r"\[16, 2, 3, 2\].* and .*\[16, 2, 2, 2\].* do not fit one batch"
+    ):
+        read_batch(three, sorted(three.examples, key=lambda one: one.shapes["video"], reverse=True))
+
+
+def test_reading_ahead_gives_the_same_in_order(three: data.Dataset) -> None:
+    numbers = range(1, 12)[1::3]
+    batches = list(read_ahead(three, numbers, batch_size=2, seed=5, depth=3))
+    wanted = [[three.examples[i].sample_id for i in batch_indices(three.examples, 2, 5, n)] for n in numbers]
+    assert [batch.sample_ids for batch in batches] == wanted
+
+
+def test_reading_ahead_is_bounded_and_stops(three: data.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(data, "read_batch", lambda _, examples: read.append(examples[0].sample_id))
+    batches = read_ahead(three, iter(range(10**9)), batch_size=1, seed=0, depth=2)
+    next(batches)
+    time.sleep(0.2)
+    assert len(read) <= 3
+    batches.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("reader")]
+
+
+def test_a_readers_error_is_raised_in_its_turn(three: data.Dataset) -> None:
+    (index,) = batch_indices(three.examples, 1, 0, 1)
+    three.root.local(three.examples[index].latents["video"]).unlink()
+    batches = read_ahead(three, range(3), batch_size=1, seed=0)
+    assert next(batches).sample_ids
+    with pytest.raises(TrainingError, match=three.examples[index].sample_id):
+        next(batches)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("reader")]
+
+
+def test_opening_again_reads_what_was_kept(root: Root, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = data.load(root, "canny", path, backbone="test")
+    monkeypatch.setattr(join, "write", lambda *_: pytest.fail("the index was made again"))
+    again = data.load(root, str(first.catalog), path, backbone="test")
+    assert list(again.examples) == list(first.examples) and again.manifest == first.manifest
+    with pytest.raises(pytest.fail.Exception):
+        data.load(root, "canny?width>1", path, backbone="test")
+
+
+def test_a_catalog_made_anew_in_the_same_place_is_another(tmp_path: Path, path: Path) -> None:
+    manifests = []
+    for index in range(2):
+        root = Root.open(str(tmp_path), create=True)
+        make_catalog(root, "canny", [add_sample(root, index, columns=("video", "reference_video"))])
+        encode(root, "canny")
+        manifests.append(data.load(root, "canny@1", path, backbone="test").manifest)
+        shutil.rmtree(tmp_path / "catalogs")
+    assert manifests[0] != manifests[1]
+
+
+def test_an_index_is_made_once_by_many(three: data.Dataset, tmp_path: Path, path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("AVCONTROL_CACHE", str(tmp_path / "cache"))
+    found: list[str] = []
+
+    def opening() -> None:
+        found.append(data.load(three.root, "canny", path, backbone="test").manifest)
+
+    threads = [threading.Thread(target=opening) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [three.manifest] * 4
+    assert len(list((tmp_path / "cache" / "index").iterdir())) == 1

@@ -23,7 +23,8 @@ def make(root: Root, out: Path, **options) -> Path:
         value = given.get(name) or ()
         given[name] = tuple(value) if isinstance(value, list | tuple) else (value,)
     given["adapter"] = tuple(map(str, given["adapter"]))
-    return generate(GenerateConfig(**given))
+    (file,) = generate(GenerateConfig(**given))
+    return file
 
 
 def adapter_of(root: Root, folder: Path, catalog: str, streams: str = "auto") -> Path:
@@ -61,7 +62,7 @@ def test_a_clip_of_the_reference_s_size_beside_it(root: Root, canny: Path, tmp_p
     config = GenerateConfig(
         out=tmp_path / "a" / "clip.mp4", root=root.uri, sample=("canny",), adapter=(str(canny),), steps=3
     )
-    assert generate(config, done.append) == tmp_path / "a" / "clip.mp4"
+    assert generate(config, done.append) == [tmp_path / "a" / "clip.mp4"]
     assert done == [1, 2, 3]
     made, rate = media.read_video(config.out)
     assert made.shape == (9, 96, 64, 3) and rate == 24
@@ -256,3 +257,57 @@ def test_what_does_not_go_together(root: Root, canny: Path, sound: Path, tmp_pat
     ):
         with pytest.raises(ConfigError, match=says):
             dataclasses.replace(good, **change)
+
+
+def test_how_strongly_a_reference_is_followed(root: Root, canny: Path, tmp_path: Path) -> None:
+    given = {"adapter": canny, "prompt": "x", "steps": 2}
+    plain = frames(make(root, tmp_path / "a.mp4", **given))
+    as_trained = make(root, tmp_path / "b.mp4", strength=(1.0,), strength_fade=("none",), **given)
+    assert as_trained.read_bytes() == (tmp_path / "a.mp4").read_bytes()
+
+    left = np.zeros((40, 60), np.uint8)
+    left[:, :30] = 255
+    Image.fromarray(left).save(tmp_path / "left.png")
+    mask = {"strength_mask": (str(tmp_path / "left.png"),), "strength_fade": ("in=0.3s,top=50%",)}
+    without, partly = (
+        frames(make(root, tmp_path / "c.mp4", **given, **options)) for options in ({"strength": (0.0,)}, mask)
+    )
+    for one, other in ((plain, without), (plain, partly), (without, partly)):
+        assert np.abs(one - other).max() > 2
+    with pytest.raises(InputError, match=r"none\.png is not a video"):
+        make(root, tmp_path / "d.mp4", strength_mask=(str(tmp_path / "none.png"),), **given)
+
+
+def test_several_seeds_are_the_clips_of_each(root: Root, canny: Path, tmp_path: Path) -> None:
+    done = []
+    several = GenerateConfig(
+        out=tmp_path / "clip.mp4", root=root.uri, sample=("canny",), adapter=(str(canny),), steps=2, seed=4,
+        count=2, device="cpu",
+    )  # fmt: skip
+    files = generate(several, done.append)
+    assert files == [tmp_path / "clip-4.mp4", tmp_path / "clip-5.mp4"] and done == [1, 2, 3, 4]
+    assert (tmp_path / "clip-5-side-by-side.mp4").is_file() and not (tmp_path / "clip.mp4").exists()
+    alone = make(root, tmp_path / "alone.mp4", adapter=canny, steps=2, seed=5)
+    assert alone.read_bytes() == files[1].read_bytes() != files[0].read_bytes()
+    sheet = np.asarray(Image.open(tmp_path / "clip-seeds.png")).astype(int)
+    assert sheet.shape == (4 * 96, 2 * 64, 3)
+    other, own = (np.abs(sheet[:96, 64:] - frames(file)[0]).mean(axis=2).mean() for file in files)
+    assert own < 0.8 * other
+
+
+def test_a_first_frame_stays(root: Root, tmp_path: Path) -> None:
+    """Alone, without any reference: what is not the first frame's follows the noise, what is stays."""
+    media.write_video(tmp_path / "first.mp4", moving_square(9), 24)
+    alone = {"sample": None, "streams": "video", "resolution": "64x96x17", "prompt": "x", "steps": 2}
+    begun = [
+        frames(make(root, tmp_path / "c.mp4", first_frame=tmp_path / "first.mp4", seed=seed, **alone))
+        for seed in (0, 1)
+    ]
+    apart = np.abs(begun[0] - begun[1]).max(axis=(1, 2, 3))
+    assert begun[0].shape == (17, 96, 64, 3) and apart[9:].min() > 2 * max(2, apart[0])
+    for change, says in (
+        ({"sample": "sound", "streams": "audio"}, "--first-frame is of video"),
+        ({**alone, "resolution": None}, "a clip size"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            make(root, tmp_path / "d.mp4", first_frame=tmp_path / "first.mp4", **change)

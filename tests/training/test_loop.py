@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from catalogs.errors import ConfigError, TrainingError
 from catalogs.query import pin
 from catalogs.root import Root
 from tests.training.helpers import add_sample, encode, fresh, make_catalog, prompt, random
-from training import adapter, checkpoint, loop
+from training import adapter, checkpoint, forward, loop
 from training.config import TrainConfig
 from training.data import Batch
 from training.tokens import Streams, audio_canvas, video_canvas
@@ -106,6 +107,8 @@ def test_a_run_in_the_way_and_another_run(root: Root, straight) -> None:
         run(root, out)
     with pytest.raises(TrainingError, match=r"other settings \(lr=0.01\)"):
         run(root, out, resume=True, lr=1e-3)
+    with pytest.raises(TrainingError, match=r"other settings \(grad_accum\*gpus=2\)"):
+        run(root, out, resume=True, grad_accum=4)
     file, losses = run(root, out, resume=True)  # finished: nothing to do
     assert losses == [] and file == straight[0]
 
@@ -192,25 +195,21 @@ def test_validation_samples_lie_beside_their_reference(root: Root, tmp_path: Pat
         assert (made.streams.video[0].width, made.streams.video[0].frames) == (128, 9)
 
 
-@pytest.mark.parametrize("checkpointing", [True, False])
-def test_gradient_checkpointing_is_used_and_changes_nothing(
-    root: Root, straight, tmp_path: Path, monkeypatch, checkpointing
+@pytest.mark.parametrize("recompute", ["all", "auto"])
+def test_blocks_that_are_run_again_change_nothing(
+    root: Root, straight, tmp_path: Path, monkeypatch, recompute
 ) -> None:
-    from diffusers import LTX2VideoTransformer3DModel
-
     calls = []
-    real = LTX2VideoTransformer3DModel.enable_gradient_checkpointing
+    real = forward.checkpoint
     monkeypatch.setattr(
-        LTX2VideoTransformer3DModel,
-        "enable_gradient_checkpointing",
-        lambda self: (calls.append(1), real(self)),
+        forward, "checkpoint", lambda *args, **more: (calls.append(1), real(*args, **more))[1]
     )
-    _, losses = run(root, tmp_path, steps=2, gradient_checkpointing=checkpointing)
-    assert bool(calls) == checkpointing
+    _, losses = run(root, tmp_path, steps=2, recompute=recompute)
+    assert len(calls) == (2 * 2 * 2 if recompute == "all" else 0)  # blocks, batches a step, steps
     assert losses == pytest.approx(straight[1][:2], rel=1e-6)
 
 
-def test_bf16_autocast_is_near_fp32(root: Root, straight, tmp_path: Path) -> None:
+def test_bf16_is_near_fp32(root: Root, straight, tmp_path: Path) -> None:
     _, losses = run(root, tmp_path, steps=2, dtype="bf16")
     assert losses == pytest.approx(straight[1][:2], rel=0.05)
     state = load_file(checkpoint.everyone(tmp_path)[-1] / "state.safetensors")
@@ -235,24 +234,44 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
     assert len(run(root, tmp_path, resume=True)[1]) == 3
 
 
-def test_a_full_disk_during_a_checkpoint_keeps_the_one_before(
-    root: Root, tmp_path: Path, monkeypatch
-) -> None:
-    real = os.fsync
-    written = []
-
-    def fills_up(descriptor: int) -> None:
-        written.append(descriptor)
-        if len(written) > 4:  # three files a checkpoint: in the second file of the second one
-            raise OSError(28, "No space left on device")
-        real(descriptor)
-
-    monkeypatch.setattr("os.fsync", fills_up)
-    with pytest.raises(TrainingError, match="No space left"):
-        run(root, tmp_path)
-    monkeypatch.undo()
+def test_a_full_disk_during_a_checkpoint_keeps_the_one_before(root: Root, tmp_path: Path) -> None:
+    """The kernel refuses to let the checkpoint of step 6 grow: it says that a file is too large."""
+    code = f"""
+import resource, torch; torch.set_num_threads(1)
+from pathlib import Path
+from catalogs.errors import TrainingError
+from training.loop import train
+from training.config import TrainConfig
+def limit(done):
+    if done.step == 5:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (16384, 16384))
+try:
+    train(TrainConfig(root={root.uri!r}, out=Path({str(tmp_path)!r}), **{SIX!r}), limit)
+except TrainingError as error:
+    print(error)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert re.fullmatch(r"cannot write .*step-000006.*: File too large. free some space.*\n", ended.stdout)
     assert [entry.name for entry in (tmp_path / "checkpoints").iterdir()] == ["step-000003"]
     assert len(run(root, tmp_path, resume=True)[1]) == 3
+
+
+def test_a_full_gpu_says_what_to_change(root: Root, tmp_path: Path, monkeypatch) -> None:
+    def full(*args):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(loop, "batch_loss", full)
+    with pytest.raises(
+        TrainingError, match=r"out of memory .* with 24 tokens a sample .* and 2 samples"
+    ) as error:
+        run(root, tmp_path, batch_size=2)
+    assert "--batch-size 1" in error.value.hint and "--low-memory" in error.value.hint
 
 
 def test_old_checkpoints_go(root: Root, tmp_path: Path) -> None:
@@ -306,7 +325,15 @@ def test_the_loss_is_the_mean_over_target_tokens_alone(path: Path) -> None:
 
 def test_bad_options() -> None:
     good = TrainConfig(catalog="canny", root="r", out=Path("o"))
-    for name, value in (("rank", 0), ("streams", "sound"), ("dtype", "fp16"), ("lr", 0.0), ("steps", 0)):
+    for name, value in (
+        ("rank", 0),
+        ("streams", "sound"),
+        ("dtype", "fp16"),
+        ("lr", 0.0),
+        ("steps", 0),
+        ("gpus", 0),
+        ("shard", "some"),
+    ):
         with pytest.raises(ConfigError, match=name):
             dataclasses.replace(good, **{name: value})
     assert all(field.metadata["help"] for field in dataclasses.fields(TrainConfig))

@@ -9,7 +9,8 @@ from diffusers import LTX2Pipeline
 from catalogs.errors import ConfigError, TrainingError
 from tests.training.helpers import fresh, prompt, random
 from training import adapter, stack
-from training.tokens import Streams, audio_canvas, predict, video_canvas
+from training.forward import predict
+from training.tokens import Streams, audio_canvas, video_canvas
 
 
 def run(transformer) -> tuple[torch.Tensor, torch.Tensor]:
@@ -109,6 +110,13 @@ def test_what_the_headers_say(files: dict[str, Path], path: Path, tmp_path: Path
     adapter.save(at, parameters, scale=1.0, metadata=more)
     (odd,) = stack.read([str(at)])
     assert (odd.weight, odd.reads, odd.downscale) == (1.0, ("video", "audio"), 2)
+    for said, scale in (("2.0", 2), ("4", 4), ("1.0", 1), ("", 1)):  # as other trainers write it
+        adapter.save(at, parameters, scale=1.0, metadata={**more, "reference_downscale_factor": said})
+        assert stack.read([str(at)])[0].downscale == scale
+    for said in ("1/2", "2.5", "0", "-1", "nan", "inf", "half"):
+        adapter.save(at, parameters, scale=1.0, metadata={**more, "reference_downscale_factor": said})
+        with pytest.raises(TrainingError, match=f"broken header: reference_downscale_factor is '{said}'"):
+            stack.read([str(at)])
     for text in (f"{files['video']}@much", f"{files['video']}@nan", f"{files['video']}@"):
         with pytest.raises(ConfigError, match="is not an adapter's weight"):
             stack.read([text])
