@@ -3,22 +3,23 @@
 # ruff: noqa: D301  (click wants a real backspace before lines it must not wrap)
 from __future__ import annotations
 
-import functools
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import click
 
+from catalogs import curate_cli, export_cli
+from catalogs.arguments import catalog_argument, with_root
+from catalogs.browse import cli as browse_cli
 from catalogs.console import emit, listing, positive
 from catalogs.errors import BrokenCatalog, CatalogNotFound, ConfigError
 from catalogs.ids import CatalogID
 from catalogs.options import complete_catalog, options, setting
 from catalogs.root import Root
+from catalogs.web import cli as web_cli
 
-F = TypeVar("F", bound=Callable[..., Any])
 _TABLE_ROWS, _SHEET_ROWS, _PAGE_ROWS = 50, 50, 200
 _TABLE_COLUMNS = ("sample_id", "caption", "timeline", "quality", "motion", "source_uri")
 
@@ -38,34 +39,6 @@ class PreviewOptions:
     out: str = setting("FILE.png for a contact sheet, FILE.mp4 for one pair as a film, FOLDER/ for a page.")
     limit: int | None = setting("At most so many samples; 50 on a sheet and 200 on a page by default.", None)
     sample: str = setting("Only the sample whose ID begins so.", "")
-
-
-def with_root(function: F) -> F:
-    """The option ``--root``; the command gets the opened root."""
-
-    @click.option(
-        "--root",
-        required=True,
-        envvar="AVCONTROL_ROOT",
-        show_envvar=True,
-        help="Folder or URI that holds the catalogs.",
-    )
-    @functools.wraps(function)
-    def command(root: str, **given: Any) -> Any:
-        return function(root=Root.open(root), **given)
-
-    return cast(F, command)
-
-
-def catalog_argument(function: F) -> F:
-    """The argument CATALOG_ID, completed by the shell; the command gets it parsed."""
-
-    @click.argument("catalog_id", metavar="CATALOG_ID", shell_complete=complete_catalog)
-    @functools.wraps(function)
-    def command(catalog_id: str, **given: Any) -> Any:
-        return function(catalog=CatalogID.parse(catalog_id), **given)
-
-    return cast(F, command)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -179,9 +152,9 @@ def preview(config: PreviewOptions, root: Root, catalog: CatalogID) -> None:
 
         side_by_side(root, rows[0], out)
     else:
-        from catalogs.page import write_page
+        from catalogs.web.folder import write_page
 
-        out = write_page(root, pinned, rows, out, limit=limit, total=total)
+        out = write_page(root, pinned, rows, out, total=total)
     click.echo(f"{out}: {len(rows)} of {total} samples of {pinned}")
 
 
@@ -247,3 +220,7 @@ def validate(root: Root, catalog: CatalogID, deep: bool, style: str | None) -> N
         )
     if not style:
         click.echo(f"{catalog}: nothing wrong{'' if deep else ' (--deep opens every file)'}")
+
+
+for _command in (*curate_cli.COMMANDS, *browse_cli.COMMANDS, *web_cli.COMMANDS, *export_cli.COMMANDS):
+    catalog.add_command(_command)

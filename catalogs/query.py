@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -14,9 +16,10 @@ import duckdb
 import pyarrow as pa
 from pyarrow import fs
 
-from catalogs.errors import BadQuery, BrokenCatalog, CatalogNotFound, ConfigError
+from catalogs import review, scan, tags
+from catalogs.errors import BadQuery, BrokenCatalog, CatalogNotFound, ConfigError, StorageError
 from catalogs.ids import CatalogID
-from catalogs.root import Root
+from catalogs.root import Root, storage_errors
 from catalogs.store import Table
 
 _EXAMPLE = "WHERE is an SQL condition, e.g. 'canny@3?quality>0.5'."
@@ -28,6 +31,8 @@ _CHANGING = re.compile(
     re.IGNORECASE,
 )
 _KEYS = {"samples": ("sample_id", "unit_id"), "rejects": ("reject_id",), "ledger": ("ledger_id",)}
+_READS_REVIEWS = re.compile(r"\breview(?:_note)?\b", re.IGNORECASE)
+_REVIEWS = re.compile(r"\breviews_(\d+|newest)\b")  # the name that a query gives the reviews of a version
 
 
 def table_of(
@@ -36,9 +41,9 @@ def table_of(
     kind: str = "samples",
     *,
     create: pa.Schema | None = None,
-    version: int | None = None,
+    version: int | str | None = None,
 ) -> Table:
-    """Open one of a catalog's tables: ``samples``, ``rejects`` or ``ledger``.
+    """Open one of a catalog's tables: ``samples``, ``rejects`` or ``ledger``; ``version`` may be a tag.
 
     Raises:
         CatalogNotFound: No such catalog or version; the message lists those that exist.
@@ -46,6 +51,8 @@ def table_of(
     """
     if str(CatalogID.parse(name).name) != name:
         raise ConfigError(f"{name!r} is not a catalog's name", "Use letters, digits, '.', '_' and '-'.")
+    if isinstance(version, str):
+        version = tags.version_of(root, name, version) if name in names(root) else None
     try:
         return Table.open(root, f"catalogs/{name}/{kind}", key=_KEYS[kind], create=create, version=version)
     except CatalogNotFound:
@@ -69,18 +76,25 @@ def table_of(
 def names(root: Root) -> list[str]:
     """Names of the catalogs under a root, sorted."""
     selector = fs.FileSelector(root.path("catalogs"), allow_not_found=True)
-    found = [
-        PurePosixPath(info.path).name
-        for info in root.filesystem.get_file_info(selector)
-        if info.type == fs.FileType.Directory
-    ]
+    with storage_errors(root.uri):
+        listed = root.filesystem.get_file_info(selector)
+    found = [PurePosixPath(info.path).name for info in listed if info.type == fs.FileType.Directory]
     return sorted(name for name in found if root.exists(f"catalogs/{name}/samples/_delta_log"))
 
 
 def pin(root: Root, text: str) -> CatalogID:
-    """Parse a catalog ID and fix its version: the one it names, or else the newest now."""
+    """Parse a catalog ID and fix its version, and that of the reviews if it reads them: named, or the newest now."""
+    return opened(root, text)[0]
+
+
+def opened(root: Root, text: str) -> tuple[CatalogID, Table]:
+    """The catalog ID that :func:`pin` gives, and the table of its samples."""
     catalog = CatalogID.parse(text)
-    return catalog.at(table_of(root, catalog.name, version=catalog.version).version)
+    reviews = catalog.reviews
+    if reviews is None and _reads_reviews(catalog):
+        reviews = review.version(root, catalog.name)
+    table = table_of(root, catalog.name, version=catalog.version)
+    return replace(catalog, version=table.version, reviews=reviews), table
 
 
 def select(
@@ -96,7 +110,7 @@ def select(
     Args:
         root: Where the catalog lies.
         catalog: ``NAME``, ``NAME@VERSION`` or ``NAME@VERSION?WHERE``.
-        columns: Which columns; None means all.
+        columns: Which columns, ``review`` and ``review_note`` among them; None means all.
         limit: At most this many rows.
         kind: ``samples``, ``rejects`` or ``ledger``.
 
@@ -109,17 +123,21 @@ def select(
     table = table_of(root, parsed.name, kind, version=parsed.version)
     chosen = ", ".join(_quoted(name, table.schema) for name in columns) if columns else "*"
     tail = f" ORDER BY {', '.join(table.key)}" + (f" LIMIT {int(limit)}" if limit is not None else "")
-    return run_sql(table, f"SELECT {chosen} FROM rows{condition(parsed)}{tail}")
+    return run_sql(table, f"SELECT {chosen} FROM rows{condition(parsed, columns or ())}{tail}")
 
 
-def condition(catalog: CatalogID) -> str:
-    """The WHERE clause of a catalog ID, "" if it has none.
+def condition(catalog: CatalogID, columns: Iterable[str] = ()) -> str:
+    """What follows ``FROM rows`` for a catalog ID: its reviews if it or ``columns`` read them, then its WHERE.
 
     Raises:
         BadQuery: It is not one SQL condition, or its answer would change from call to call.
     """
+    joined = ""
+    if _reads_reviews(catalog) or set(review.COLUMNS) & set(columns):
+        newest = "newest" if catalog.reviews is None else catalog.reviews
+        joined = f" LEFT JOIN reviews_{newest} USING (sample_id)"
     if not catalog.where:
-        return ""
+        return joined
     try:
         duckdb.SQLExpression(catalog.where)
     except duckdb.Error as error:
@@ -131,28 +149,62 @@ def condition(catalog: CatalogID) -> str:
             "selects the same rows forever",
             _EXAMPLE,
         )
-    return f" WHERE ({catalog.where}\n)"  # the line break ends a comment
+    return f"{joined} WHERE ({catalog.where}\n)"  # the line break ends a comment
 
 
 def run_sql(table: Table, sql: str) -> pa.Table:
     """Run one SELECT over a table, known to the query as ``rows``. It can read nothing else."""
-    with duckdb.connect(config={"enable_external_access": "false"}) as connection:
-        connection.register("rows", table.dataset())
-        try:
+    with asking({"rows": table}) as ask:
+        return ask(sql).to_arrow_table()
+
+
+@contextlib.contextmanager
+def asking(
+    tables: dict[str, Table | pa.Table], memory: str = ""
+) -> Iterator[Callable[[str], duckdb.DuckDBPyRelation]]:
+    """Ask SELECTs over tables by name; they can read nothing else.
+
+    Args:
+        tables: By the names that the queries use; the first is the one that errors are about.
+        memory: Most that sorts and joins hold, e.g. ``1GB``; beyond it they go to the disk, so that an answer
+            larger than memory can be read as a stream (``to_arrow_reader``). Empty for DuckDB's own limit.
+
+    Yields:
+        The function that takes a SELECT.
+    """
+    about = next(table for table in tables.values() if isinstance(table, Table))
+    config = {}
+    with contextlib.ExitStack() as stack:
+        if memory:  # every thread holds buffers of its own
+            spill = stack.enter_context(tempfile.TemporaryDirectory(prefix="avcontrol-"))
+            config = {"memory_limit": memory, "threads": "4", "temp_directory": spill}
+        connection = stack.enter_context(duckdb.connect(config=config))
+        known: set[str] = set()
+
+        def ask(sql: str) -> duckdb.DuckDBPyRelation:
             statements = connection.extract_statements(sql)
             if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
                 raise BadQuery("only a single SELECT condition can be asked of a catalog")
-            return connection.sql(sql).to_arrow_table()
+            for at in set(_REVIEWS.findall(sql)) - known:
+                connection.register(f"reviews_{at}", _reviews(about, at))
+                known.add(at)
+            return connection.sql(sql)
+
+        try:
+            scan.register(connection, tables)
+            yield ask
         except duckdb.BinderException as error:
             named = re.search(r'column "([^"]+)" not found', str(error))
             if not named:
                 raise BadQuery(_first_line(error), _EXAMPLE) from None
-            raise _unknown_column(named[1], table.schema) from None
+            raise _unknown_column(named[1], about.schema) from None
+        except duckdb.OutOfMemoryException as error:
+            raise StorageError(f"a query over {about.name} ran out of memory: {_first_line(error)}") from None
         except (duckdb.IOException, OSError, pa.ArrowInvalid) as error:
-            raise _unreadable(table, error) from None
+            raise _unreadable(about, error) from None
         except duckdb.Error as error:
-            if "stream registered as 'rows' failed" in str(error):  # what the rows' own reader says
-                raise _unreadable(table, error) from None
+            if re.search(r"stream registered as '\w+' failed", str(error)) or f"/{about.name}/" in str(error):
+                raise _unreadable(about, error) from None
             raise BadQuery(_first_line(error), _EXAMPLE) from None
 
 
@@ -189,15 +241,35 @@ def sample(root: Root, sample_id: str, name: str | None = None) -> tuple[Catalog
     )
 
 
-def manifest_hash(sample_ids: Iterable[str]) -> str:
-    """SHA-256 over the sorted sample IDs: equal exactly when the rows are."""
-    return hashlib.sha256("\n".join(sorted(sample_ids)).encode()).hexdigest()
+def manifest_hash(sample_ids: Iterable[str], *, ordered: bool = False) -> str:
+    """SHA-256 over the sorted sample IDs: equal exactly when the rows are.
+
+    Args:
+        sample_ids: In any order.
+        ordered: They come sorted, as rows do: a stream of any length is then never held.
+    """
+    digest, between = hashlib.sha256(), b""
+    for sample_id in sample_ids if ordered else sorted(sample_ids):
+        digest.update(between + sample_id.encode())
+        between = b"\n"
+    return digest.hexdigest()
 
 
 def _quoted(name: str, schema: pa.Schema) -> str:
-    if name not in schema.names:
+    if name not in (*schema.names, *review.COLUMNS):
         raise _unknown_column(name, schema)
     return '"' + name.replace('"', '""') + '"'
+
+
+def _reads_reviews(catalog: CatalogID) -> bool:
+    return bool(_READS_REVIEWS.search(_LITERAL.sub("''", catalog.where or "")))
+
+
+def _reviews(table: Table, at: str) -> pa.Table:
+    """The reviews beside a table of samples; a column that the samples have themselves is theirs."""
+    name = PurePosixPath(table.name).parent.name
+    found = review.newest(table.root, name, None if at == "newest" else int(at))
+    return found.drop_columns([column for column in review.COLUMNS if column in table.schema.names])
 
 
 def _unknown_column(name: str, schema: pa.Schema) -> BadQuery:

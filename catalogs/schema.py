@@ -134,6 +134,18 @@ ENCODINGS = pa.schema(
 )
 """One row per latent or prompt embedding, keyed by its input and the encoder's weights hash."""
 
+REVIEWS = pa.schema(
+    [
+        ("review_id", _text),
+        ("sample_id", _text),
+        ("review", _text),  # accept, reject, "" where it was taken back, null where this row leaves it as it was
+        ("review_note", _text),  # the same
+        ("reviewer", _text),
+        ("reviewed_at", pa.timestamp("us", "UTC")),
+    ]
+)
+"""One row per review given; rows are only ever added, and for each sample the newest that says something counts."""
+
 
 def samples_schema(columns: pa.Schema | None = None) -> pa.Schema:
     """The samples schema with a modality's own columns after the common ones."""

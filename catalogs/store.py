@@ -25,6 +25,11 @@ _ATTEMPTS = 200
 _DELETE_CHUNK = 500
 
 
+def delta_table(root: Root, name: str, version: int | None = None) -> DeltaTable:
+    """Delta's own view of the table at ``name``, of a root on any storage; it raises Delta's own errors."""
+    return DeltaTable(root.table_uri(name), version=version, storage_options=root.storage_options)
+
+
 class Table:
     """One Delta table of a root.
 
@@ -38,6 +43,8 @@ class Table:
         self.root, self.name, self.key, self._delta = root, name, key, delta
         self._keys: set[tuple[str, ...]] = set()
         self._files: set[str] = set()
+        self._planned = False  # see `overlook`
+        self._own: set[tuple[str, ...]] = set()
 
     @classmethod
     def open(
@@ -57,7 +64,7 @@ class Table:
         """
         uri = root.table_uri(name)
         try:
-            delta = DeltaTable(uri, version=version)
+            delta = delta_table(root, name, version)
         except TableNotFoundError:
             if create is None:
                 raise CatalogNotFound(f"no table {name} under {root.uri}") from None
@@ -67,9 +74,10 @@ class Table:
                     create,
                     mode="ignore",
                     configuration={"avcontrol.schema": str(SCHEMA_VERSION)},
+                    storage_options=root.storage_options,
                     raise_if_key_not_exists=False,
                 )
-                delta = DeltaTable(uri)
+                delta = delta_table(root, name)
         except (DeltaError, OverflowError) as error:
             if version is not None:
                 raise CatalogNotFound(f"no version {version} of {name}: {error}") from None
@@ -90,6 +98,11 @@ class Table:
         return int(self._delta.version())
 
     @property
+    def id(self) -> str:
+        """Delta's own name for the table: another one when it was made anew in the same place."""
+        return str(self._delta.metadata().id)
+
+    @property
     def schema(self) -> pa.Schema:
         """Arrow schema of the table."""
         return pa.schema(self._delta.schema().to_arrow())
@@ -101,12 +114,21 @@ class Table:
     def history(self) -> list[dict[str, Any]]:
         """The commits up to this version, newest first, with the run metadata each one carries."""
         # deltalake lists the whole log and numbers it down from the version it looks at: use the newest.
-        delta = DeltaTable(self.root.table_uri(self.name))
+        delta = delta_table(self.root, self.name)
         while True:
             newest, commits = delta.version(), delta.history()
             delta.update_incremental()
             if delta.version() == newest:
                 return [commit for commit in commits if commit["version"] <= self.version]
+
+    def files(self) -> list[str]:
+        """The data files, by their names within the table."""
+        return [str(path) for path in pa.table(self._delta.get_add_actions())["path"].to_pylist()]
+
+    def count(self) -> int | None:
+        """How many rows, as the log says; None where a commit did not say."""
+        counts = pa.table(self._delta.get_add_actions())["num_records"].to_pylist()
+        return None if None in counts else sum(counts)
 
     def dataset(self) -> pads.Dataset:
         """The rows as a pyarrow dataset (not ordered)."""
@@ -142,7 +164,16 @@ class Table:
             table = dataset.to_table(columns=list(self.key))
             self._keys.update(zip(*(table[name].to_pylist() for name in self.key), strict=True))
             self._files = files
+            self._keys -= self._own
         return self._keys
+
+    def overlook(self) -> None:
+        """Compare appended rows from now on with what others add alone, so that no set of all keys is held.
+
+        For one whose rows were planned against this version, and come once each.
+        """
+        self._keys, self._files = set(), set(pa.table(self._delta.get_add_actions())["path"].to_pylist())
+        self._planned = True
 
     def append_new(
         self, rows: Iterable[Mapping[str, Any]], run: Mapping[str, str], schema: pa.Schema | None = None
@@ -167,6 +198,8 @@ class Table:
                     write_deltalake(
                         self._delta, data, mode="append", schema_mode="merge", commit_properties=_once(run)
                     )
+                if self._planned:
+                    self._own = batch.keys() - known
                 return len(fresh)
             except CommitFailedError:
                 _back_off(attempt)

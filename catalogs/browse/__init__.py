@@ -1,0 +1,1 @@
+"""`avcontrol catalog browse`: catalogs, samples, pairs and reviews in the terminal."""

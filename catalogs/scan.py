@@ -1,0 +1,47 @@
+"""A table's rows for DuckDB: its own Parquet reader for local files, Arrow's for everything else.
+
+DuckDB's reader is three to thirty times as fast and holds less memory; it needs no extension only for local files.
+Either way a query can read these rows and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import duckdb
+import pyarrow as pa
+
+from catalogs.store import Table
+
+_MANY = 2000  # footers are read one after the other before a query starts; Arrow opens files as it goes
+_GLOB = frozenset("*?[")
+
+
+def register(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, Table | pa.Table]) -> None:
+    """Make tables known to a fresh connection by name, and shut it off from everything else."""
+    files = {name: _local(table) if isinstance(table, Table) else [] for name, table in tables.items()}
+    connection.execute("SET allowed_paths = ?", [[file for paths in files.values() for file in paths]])
+    connection.execute("SET enable_external_access = false")
+    for name, table in tables.items():
+        if not isinstance(table, Table):
+            connection.register(name, table)
+        elif not files[name] or not _native(connection, name, table, files[name]):
+            connection.register(name, table.dataset())
+
+
+def _local(table: Table) -> list[str]:
+    """Paths of a table's files; none where DuckDB could not open them by path."""
+    if table.root.folder is None:
+        return []
+    paths = [table.root.path(f"{table.name}/{file}") for file in table.files()]
+    plain = len(paths) <= _MANY and not any(_GLOB & set(path) for path in paths)
+    return paths if plain else []
+
+
+def _native(connection: duckdb.DuckDBPyConnection, name: str, table: Table, files: list[str]) -> bool:
+    rows = connection.read_parquet(files, union_by_name=True)
+    columns = table.schema.names
+    if not set(columns) <= set(rows.columns):  # a column whose rows were all deleted is in no file
+        return False
+    rows.select(*(duckdb.ColumnExpression(column) for column in columns)).create_view(name)
+    return True
