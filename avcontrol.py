@@ -1,4 +1,4 @@
-"""The front door: ``avcontrol build | canvas | scene | estimators | encode | catalog | train | generate``.
+"""The front door: ``avcontrol build | canvas | scene | estimators | encode | catalog | train | generate | adapter``.
 
 Commands are imported when they are called, so ``avcontrol --help`` and shell completion stay quick.
 """

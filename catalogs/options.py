@@ -193,11 +193,12 @@ def _check_toml(file: Path, key: str, value: Any, hint: Any) -> None:
 def complete_catalog(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Catalog names, and versions once a name stands; for ``--root`` as typed so far or AVCONTROL_ROOT."""
+    """Catalog names; once one stands, its versions and tags. For ``--root`` as typed so far or AVCONTROL_ROOT."""
     import os
 
     from catalogs.query import names, table_of
     from catalogs.root import Root
+    from catalogs.tags import tags
 
     place = context.params.get("root") or os.environ.get("AVCONTROL_ROOT")
     if not place:
@@ -207,14 +208,11 @@ def complete_catalog(
         name, at, _ = incomplete.partition("@")
         if not at:
             return [CompletionItem(known) for known in names(root) if known.startswith(incomplete)]
-        history = table_of(root, name).history()
+        versions = [*tags(root, name), *(str(commit["version"]) for commit in table_of(root, name).history())]
     except AvcontrolError:
         return []
-    return [
-        CompletionItem(f"{name}@{commit['version']}")
-        for commit in history
-        if f"{name}@{commit['version']}".startswith(incomplete)
-    ]
+    found = [f"{name}@{version}" for version in versions]
+    return [CompletionItem(each) for each in found if each.startswith(incomplete)]
 
 
 def complete_modality(

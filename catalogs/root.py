@@ -4,6 +4,7 @@
     ROOT/sources, ROOT/encodings                  Delta tables shared by all catalogs
     ROOT/{media,signals,latents}/ab/abcdef….ext   content-addressed files
     ROOT/memo/ab/abcdef…                          key -> content address (what was already made)
+    ROOT/fingerprints                             perceptual hashes by media file
 
 Nothing outside a root is ever read or written through it.
 """
@@ -14,6 +15,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -21,13 +23,15 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from urllib.parse import unquote, urlparse
+from urllib.parse import parse_qsl, unquote, urlparse
 
 from pyarrow import fs
 
 from catalogs.errors import AvcontrolError, BrokenCatalog, ConfigError, StorageError, UnsafePath
 
 _STALE_SECONDS = 24 * 3600
+_CACHED_SECONDS = 7 * 24 * 3600
+_CACHED = re.compile(r"[0-9a-f]{64}(\.\w+)?")  # what `local` calls its copies; scratch has shorter names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +39,8 @@ class Root:
     """Where catalogs live: any location pyarrow.fs knows.
 
     Attributes:
-        uri: As Delta wants it: an absolute local path, or a URI such as ``s3://bucket/prefix``.
+        uri: As it was given: an absolute local path, or a URI such as ``s3://bucket/prefix``, which may say how
+            to reach the store (``?endpoint_override=127.0.0.1:9000&scheme=http&region=…``).
         filesystem: The pyarrow filesystem behind it.
         base: The root's path within that filesystem.
         folder: The same as a local path; None for object stores.
@@ -51,8 +56,9 @@ class Root:
         """Open a root by path or URI; with ``create`` make the folder and check that it can be written.
 
         Raises:
-            ConfigError: The scheme is unknown, or the folder does not exist and ``create`` is off.
-            StorageError: Read-only or full.
+            ConfigError: The scheme is unknown, the URI holds a password, or the folder does not exist and
+                ``create`` is off.
+            StorageError: Read-only or full; the store cannot be reached, or has no such bucket.
         """
         scheme = urlparse(uri).scheme
         if scheme in ("", "file"):
@@ -66,15 +72,43 @@ class Root:
             elif not folder.is_dir():
                 raise ConfigError(f"no root at {folder}", "Give --root the folder that `build` wrote to.")
             return cls(uri=str(folder), filesystem=fs.LocalFileSystem(), base=str(folder), folder=folder)
+        if urlparse(uri).password:  # every commit keeps the command and the root
+            raise ConfigError(
+                "the root's URI holds a password", "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead."
+            )
         try:
             filesystem, base = fs.FileSystem.from_uri(uri)
         except (ValueError, OSError) as error:
             raise ConfigError(f"cannot open root {uri}: {error}") from None
-        return cls(uri=uri.rstrip("/"), filesystem=filesystem, base=base.rstrip("/"), folder=None)
+        root = cls(uri=uri.rstrip("/"), filesystem=filesystem, base=base.rstrip("/"), folder=None)
+        if create:
+            trial = root.path(f".tmp/{uuid.uuid4().hex}")
+            with storage_errors(root.uri):
+                with filesystem.open_output_stream(trial) as sink:
+                    sink.write(b"\0")
+                filesystem.delete_file(trial)
+        return root
 
     def table_uri(self, name: str) -> str:
         """URI of the Delta table at ``name`` (a relative path such as ``catalogs/canny/samples``)."""
-        return f"{self.uri}/{checked(name)}"
+        return f"{self.uri.partition('?')[0].rstrip('/')}/{checked(name)}"
+
+    @property
+    def storage_options(self) -> dict[str, str]:
+        """What Delta must be told of the store: what pyarrow reads from the URI, under the names of AWS's variables.
+
+        Both read the rest (keys, profile, region) from the environment themselves.
+        """
+        said = dict(parse_qsl(urlparse(self.uri).query))
+        endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
+        if "endpoint_override" in said:
+            endpoint = f"{said.get('scheme', 'https')}://{said['endpoint_override'].rpartition('://')[2]}"
+        given = {
+            "AWS_ENDPOINT_URL": endpoint,
+            "AWS_REGION": said.get("region", ""),
+            "AWS_ALLOW_HTTP": "true" if endpoint.startswith("http://") else "",
+        }
+        return {name: value for name, value in given.items() if value}
 
     def path(self, relative: str) -> str:
         """Path of ``relative`` in the root's filesystem.
@@ -86,7 +120,8 @@ class Root:
 
     def exists(self, relative: str) -> bool:
         """Whether a file lies at ``relative``."""
-        return bool(self.filesystem.get_file_info(self.path(relative)).type != fs.FileType.NotFound)
+        with storage_errors(self.uri):
+            return bool(self.filesystem.get_file_info(self.path(relative)).type != fs.FileType.NotFound)
 
     def local(self, relative: str) -> Path:
         """A local path to the file at ``relative``; downloaded once for object stores.
@@ -101,22 +136,28 @@ class Root:
             if not resolved.is_relative_to(self.folder):
                 raise UnsafePath(f"{relative} leads out of {self.folder}")
             if not resolved.is_file():
-                raise BrokenCatalog(
-                    f"missing file {relative} under {self.uri}",
-                    "`avcontrol catalog validate` lists what is missing.",
-                )
+                raise _missing(relative, self.uri)
             return resolved
         target = _cache_folder() / hashlib.sha256(f"{self.uri}/{relative}".encode()).hexdigest()
         target = target.with_suffix(PurePosixPath(relative).suffix)
-        if not target.exists():
-            part = target.with_name(f"{target.name}.{uuid.uuid4().hex}")
-            try:
-                with self.filesystem.open_input_stream(path) as source, part.open("wb") as sink:
-                    shutil.copyfileobj(source, sink)
-            except FileNotFoundError:
-                part.unlink(missing_ok=True)
-                raise BrokenCatalog(f"missing file {relative} under {self.uri}") from None
+        with contextlib.suppress(OSError):
+            os.utime(target)  # in use: `sweep` leaves it
+            return target
+        part = target.with_name(f"{target.name}.{uuid.uuid4().hex}")
+        try:
+            with (
+                storage_errors(path),
+                self.filesystem.open_input_stream(path) as source,
+                part.open("wb") as sink,
+            ):
+                shutil.copyfileobj(source, sink)
             part.rename(target)
+        except StorageError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                raise _missing(relative, self.uri) from None
+            raise
+        finally:
+            part.unlink(missing_ok=True)
         return target
 
     def scratch(self, suffix: str) -> Path:
@@ -157,7 +198,7 @@ class Root:
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
                 part.rename(path)
         else:
-            with self.filesystem.open_output_stream(path) as sink:
+            with storage_errors(path), self.filesystem.open_output_stream(path) as sink:
                 sink.write(value.encode())
 
     def recall(self, key: str) -> str | None:
@@ -168,18 +209,24 @@ class Root:
         except FileNotFoundError:
             return None
         try:
-            return value if self.exists(value) else None
+            if not self.exists(value):
+                return None
+            if self.folder is not None:  # a row is to come: `gc` leaves it as if it were new
+                with contextlib.suppress(FileNotFoundError):
+                    os.utime(self.path(value))
+            return value
         except UnsafePath:  # a torn memo: what it was for is made again
             return None
 
     def sweep(self) -> None:
-        """Remove scratch files that a killed build left more than a day ago."""
-        folder = (self.folder or Path()) / ".tmp"
-        if self.folder is None or not folder.is_dir():
+        """Remove scratch files that a killed build left more than a day ago, and local copies unused for a week."""
+        folder = self.folder / ".tmp" if self.folder is not None else _cache_folder()
+        if not folder.is_dir():
             return
         for file in folder.iterdir():
             with contextlib.suppress(OSError):
-                if time.time() - file.stat().st_mtime > _STALE_SECONDS:
+                limit = _CACHED_SECONDS if _CACHED.fullmatch(file.name) else _STALE_SECONDS
+                if time.time() - file.stat().st_mtime > limit:
                     file.unlink()
 
 
@@ -193,6 +240,12 @@ def checked(relative: str) -> str:
     if not relative or path.is_absolute() or ".." in path.parts or "\\" in relative or "\0" in relative:
         raise UnsafePath(f"path {relative!r} leaves the root")
     return relative
+
+
+def _missing(relative: str, uri: str) -> BrokenCatalog:
+    return BrokenCatalog(
+        f"missing file {relative} under {uri}", "`avcontrol catalog validate` lists what is missing."
+    )
 
 
 def file_sha256(file: Path) -> str:

@@ -105,7 +105,7 @@ def build_clips(config: BuildConfig) -> list[Report]:
 
     # 1. List the sources.
     sources = list_sources(config.input, limit=config.limit, media_root=config.media_root, sound=sound)
-    recipes = [_recipe(each) for each in configs]
+    recipes = [recipe_of(each) for each in configs]
     chosen = {name for recipe in recipes for name in recipe.estimator.split("+")}
     for name in sorted(set(config.estimator_path) - chosen):
         raise ConfigError(
@@ -143,7 +143,7 @@ def build_clips(config: BuildConfig) -> list[Report]:
     return make_and_commit(root, work, run_info, retry_rejects=config.retry_rejects)
 
 
-def _recipe(config: BuildConfig) -> Recipe:
+def recipe_of(config: BuildConfig) -> Recipe:
     """How one modality is made of clips; what its options name is put into the root, unless the run is dry."""
     modality, params, recipe = load_recipe(
         config.modality,

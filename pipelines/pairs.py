@@ -33,8 +33,8 @@ COLUMNS = pa.schema(
 )
 """Own columns of every pair made from takes, after the modality's."""
 
-_NEEDED = ["sample_id", "scene_id", "scene_index", "seed", "width", "height", "frames", "fps_num", "fps_den"]
-_ANY = Selection(min_motion=0, min_brightness=0, max_black=1)
+NEEDED = ["sample_id", "scene_id", "scene_index", "seed", "width", "height", "frames", "fps_num", "fps_den"]
+ANY = Selection(min_motion=0, min_brightness=0, max_black=1)
 
 
 def build_pairs(config: BuildConfig) -> Report | None:
@@ -54,7 +54,7 @@ def build_pairs(config: BuildConfig) -> Report | None:
         raise InputError(
             f"{catalog} holds no rendered takes", "Render some: avcontrol build multicam --root …"
         )
-    takes = select(root, catalog, [*_NEEDED, "estimator"]).to_pylist()
+    takes = select(root, catalog, [*NEEDED, "estimator"]).to_pylist()
     if not takes:
         raise InputError(f"{catalog} selects no takes", "Render some: avcontrol build multicam --root …")
     timeline = timeline_of(takes, config.resolution)
@@ -63,7 +63,7 @@ def build_pairs(config: BuildConfig) -> Report | None:
         config.settings,
         timeline,
         seed=config.seed,
-        selection=_ANY,
+        selection=ANY,
         estimator=takes[0]["estimator"],
     )
 

@@ -67,7 +67,9 @@ SOUND_SUFFIXES = frozenset(
     }
 )
 _PATH_COLUMNS = ("video", "uri", "path")
-_OURS = frozenset({"catalogs", "encodings", "latents", "media", "memo", "signals", "sources", ".tmp"})
+_OURS = frozenset(
+    {"catalogs", "encodings", "fingerprints", "latents", "media", "memo", "signals", "sources", ".tmp"}
+)
 log = logging.getLogger("avcontrol")
 
 

@@ -14,7 +14,7 @@ from catalogs.root import Root
 from catalogs.store import Table
 from pipelines import blender, multicam, pairs
 from pipelines import modality as modalities
-from pipelines.build import _recipe, one_by_one
+from pipelines.build import one_by_one, recipe_of
 from pipelines.config import BuildConfig
 from pipelines.identity import canonical
 from pipelines.modality import parse_params
@@ -81,7 +81,7 @@ def _clips(config: BuildConfig, scanned: dict[str, dict[str, Any]]) -> Today:
         unknown.append(f"captions, licences and new sources: {error.message}")
     listed = None if sources is None else {source.uri: source for source in sources}
     try:
-        recipe = _recipe(config)
+        recipe = recipe_of(config)
     except EstimatorUnavailable as error:
         code = f"{STAGES_VERSION}.{modalities.load(config.modality).version}"
         unknown.append(f"the estimator's weights: {error.message}")
@@ -94,7 +94,7 @@ def _takes(root: Root, config: BuildConfig) -> Today:
     assert config.from_catalog is not None
     try:
         catalog = pin(root, config.from_catalog)
-        takes = select(root, catalog, [*pairs._NEEDED, "estimator"]).to_pylist()
+        takes = select(root, catalog, [*pairs.NEEDED, "estimator"]).to_pylist()
     except CatalogNotFound as error:
         return Today(unknown=(f"the takes: {error.message}",))
     if not takes:
@@ -105,7 +105,7 @@ def _takes(root: Root, config: BuildConfig) -> Today:
         config.settings,
         timeline,
         seed=config.seed,
-        selection=pairs._ANY,
+        selection=pairs.ANY,
         estimator=takes[0]["estimator"],
     )[2]
     units = pairs.plan(catalog.name, takes, recipe, timeline, config.limit)

@@ -112,6 +112,7 @@ def test_nobody_else_provides_our_names() -> None:
 
 HEAVY = (
     "torch",
+    "textual",
     "ray",
     "cv2",
     "av",

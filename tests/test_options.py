@@ -17,7 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalogs.errors import ConfigError
+from catalogs.ids import CatalogID
 from catalogs.options import options, setting
+from catalogs.root import Root
+from catalogs.tags import tag
 
 HOME = Path(__file__).parents[1]
 
@@ -348,6 +351,8 @@ def test_catalogs_and_versions_complete(root: str) -> None:
         assert set(_completed(f"{line}canny@", **env)) == {"canny@0", "canny@1", "canny@2"}
         assert _completed(f"{line}canny@2", **env) == ["canny@2"]
         assert _completed(f"{line}nothing@", **env) == []
+    tag(Root.open(root), CatalogID.parse("canny@1"), "best")
+    assert _completed("avcontrol catalog show canny@b", AVCONTROL_ROOT=root) == ["canny@best"]
 
 
 def test_completion_without_a_root_is_empty_not_an_error(tmp_path: Path) -> None:

@@ -99,7 +99,8 @@ def settled(config: TrainConfig) -> TrainConfig:
         raise TrainingError(f"{config.out} holds a run already", "--resume goes on with it, or another --out")
     if found:
         before = CatalogID.parse(checkpoint.read(found[-1])["run"]["catalog"])
-        if asked.version is None and (before.name, before.where) == (asked.name, asked.where):
+        same = (before.name, before.where) == (asked.name, asked.where)
+        if same and asked.version in (None, before.version) and asked.reviews is None:
             asked = before
     return dataclasses.replace(config, catalog=str(pin(Root.open(config.root), str(asked))))
 
