@@ -1,4 +1,4 @@
-"""The front door: ``avcontrol build | canvas | scene | estimators | encode | catalog | train | generate | adapter``.
+"""The front door: ``avcontrol build | canvas | scene | estimators | import | encode | catalog | train | generate | adapter``.
 
 Commands are imported when they are called, so ``avcontrol --help`` and shell completion stay quick.
 """
@@ -8,6 +8,7 @@ Commands are imported when they are called, so ``avcontrol --help`` and shell co
 from __future__ import annotations
 
 import importlib
+import keyword
 from typing import Any
 
 import click
@@ -22,6 +23,7 @@ _COMMANDS = {
         "pipelines.estimators_cli",
         "List and grade what measures depth, poses, tracks, cameras and masks.",
     ),
+    "import": ("pipelines.import_cli", "Make a catalog of pairs that others made, if they align."),
     "encode": ("pipelines.cli", "Encode a catalog's media and captions for a backbone."),
     "catalog": ("catalogs.cli", "List, show, query, preview and check catalogs."),
     "train": ("training.cli", "Train an adapter from a catalog ID."),
@@ -39,7 +41,8 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = getattr(importlib.import_module(_COMMANDS[cmd_name][0]), cmd_name)
+        function = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name  # import
+        command: click.Command = getattr(importlib.import_module(_COMMANDS[cmd_name][0]), function)
         assert isinstance(command, click.Command)
         if isinstance(command, click.Group) and cmd_name == "catalog":
             # It compares catalogs with today's pipelines, which the package of catalogs may not import.
