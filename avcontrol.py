@@ -1,4 +1,4 @@
-"""The front door: ``avcontrol build | canvas | scene | estimators | import | encode | catalog | train | generate | adapter``.
+"""The front door: ``avcontrol build | canvas | scene | estimators | import | encode | catalog | train | generate | …``.
 
 Commands are imported when they are called, so ``avcontrol --help`` and shell completion stay quick.
 """

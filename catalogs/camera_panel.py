@@ -51,14 +51,25 @@ def above(row: Row) -> tuple[Array, Array]:
     w2c = np.array(row["extrinsics"], float).reshape(-1, 4, 4)
     rotation = w2c[:, :3, :3]
     eyes = -np.einsum("nji,nj->ni", rotation, w2c[:, :3, 3])
+    flat = ground(rotation)[:, :2]
+    return (eyes - eyes[0]) @ flat, rotation[:, 2] @ flat
+
+
+def ground(rotation: Array) -> Array:
+    """Axes to look at cameras in: right of frame 0, ahead of it on the ground, and up, the columns of [3, 3].
+
+    Up is the mean of what is up in the pictures.
+
+    Args:
+        rotation: World to camera [F, 3, 3], OpenCV axes.
+    """
     up = -rotation[:, 1].mean(axis=0)
     up /= np.linalg.norm(up)
     ahead = rotation[0, 2] - (rotation[0, 2] @ up) * up
     if np.linalg.norm(ahead) < 1e-6:  # it looks straight down or up: ahead is what is up in its picture
         ahead = np.cross(rotation[0, 0], up)
     ahead /= np.linalg.norm(ahead)
-    ground = np.stack([np.cross(ahead, up), ahead], axis=-1)
-    return (eyes - eyes[0]) @ ground, rotation[:, 2] @ ground
+    return np.stack([np.cross(ahead, up), ahead, up], axis=-1)
 
 
 def _from_above(draw: Any, row: Row, box: tuple[int, int]) -> None:
