@@ -198,20 +198,32 @@ def explain(root: Root, sample_id: str, name: str | None, as_json: bool) -> None
 @catalog.command()
 @catalog_argument
 @click.option("--deep", is_flag=True, help="Open and hash the files of all samples, not of a few.")
+@click.option("--fix", is_flag=True, help="Mend what can be mended, and list what a build has to make again.")
+@click.option(
+    "--copies", default="", help="With --fix: another root, such as a backup, to take lost media from."
+)
 @click.option("--json", "style", flag_value="json", help="Print JSON.")
 @click.option("--csv", "style", flag_value="csv", help="Print CSV.")
 @with_root
-def validate(root: Root, catalog: CatalogID, deep: bool, style: str | None) -> None:
+def validate(root: Root, catalog: CatalogID, deep: bool, fix: bool, copies: str, style: str | None) -> None:
     """Check that every row is sound and its files are there, whole and as the row says. Exit 2 if not.
+
+    Without --fix it only says what is wrong and what --fix would do. Damaged files are set aside, not deleted, and
+    earlier versions stay.
 
     \b
     avcontrol catalog validate canny
     avcontrol catalog validate canny@3 --deep
+    avcontrol catalog validate canny --deep --fix
     """
     from catalogs.validate import validate as check
 
+    if copies and not fix:
+        raise ConfigError("--copies says where --fix takes media from", "Give both.")
+    if fix:
+        _fix(root, catalog, deep, copies, style)
     problems = check(root, catalog, deep=deep)
-    if problems or style:
+    if problems or (style and not fix):
         emit(problems, style)
     if problems:
         raise BrokenCatalog(
@@ -220,6 +232,18 @@ def validate(root: Root, catalog: CatalogID, deep: bool, style: str | None) -> N
         )
     if not style:
         click.echo(f"{catalog}: nothing wrong{'' if deep else ' (--deep opens every file)'}")
+
+
+def _fix(root: Root, catalog: CatalogID, deep: bool, copies: str, style: str | None) -> None:
+    from catalogs import repair
+
+    done = repair.repair(root, catalog, deep=deep, copies=Root.open(copies) if copies else None)
+    if done or style:
+        emit(done, style)
+    again = repair.rebuild_list(root, catalog.name)
+    if again:
+        made_by = repair.rebuild_command(root, catalog.name) or "the build that made them"
+        click.echo(f"{len(again)} units are to be made again; this does it: {made_by}", err=True)
 
 
 for _command in (*curate_cli.COMMANDS, *browse_cli.COMMANDS, *web_cli.COMMANDS, *export_cli.COMMANDS):

@@ -27,7 +27,7 @@ COLUMNS = {column: kind for kind, pair in MEDIA.items() for column in pair}
 def encodings(root: Root) -> Table | pa.Table:
     """A root's `encodings` table; no rows where there is none yet."""
     try:
-        return Table.open(root, "encodings", key=("encoding_id",))
+        return Table.open(root, "encodings", key=("encoding_id",), known=ENCODINGS)
     except CatalogNotFound:
         return ENCODINGS.empty_table()
 

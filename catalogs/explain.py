@@ -13,6 +13,7 @@ from pyarrow import fs
 from catalogs import describe
 from catalogs.describe import Row
 from catalogs.errors import CatalogNotFound, UnsafePath
+from catalogs.ids import CatalogID
 from catalogs.query import sample, select, table_of
 from catalogs.root import Root
 
@@ -35,9 +36,13 @@ def explain(root: Root, sample_id: str, name: str | None = None) -> dict[str, An
         CatalogNotFound: No sample, or several, begin with that.
     """
     catalog, row = sample(root, sample_id, name)
-    commit = _added_by(root, catalog.name, row)
+    return story(root, catalog, row, _added_by(root, _made_in(catalog, row), row))
+
+
+def story(root: Root, catalog: CatalogID, row: Row, commit: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The same of a row that was read already, and the commit that added it; None if that is not known."""
     span = describe.span(row)
-    story: dict[str, Any] = {
+    told: dict[str, Any] = {
         "sample": {
             "id": row["sample_id"],
             "modality": row["modality"],
@@ -66,12 +71,12 @@ def explain(root: Root, sample_id: str, name: str | None = None) -> dict[str, An
             "id": str(catalog.at(catalog.version or 0)).partition("?")[0],
             "unit_id": row["unit_id"],
             "run_id": row["run_id"],
-            **_commit(catalog.name, commit),
+            **_commit(_made_in(catalog, row), commit),
         },
     }
     if commit:
-        story["again"] = {"command": command(commit)}
-    return story
+        told["again"] = {"command": command(commit)}
+    return told
 
 
 def command(commit: Mapping[str, Any]) -> str:
@@ -81,8 +86,8 @@ def command(commit: Mapping[str, Any]) -> str:
     except json.JSONDecodeError:
         return f"avcontrol {commit.get('program', '')} {commit.get('command', '')}".strip()
     words = ["avcontrol", str(commit.get("program") or "build")]
-    modality = config.pop("modality", None)
-    words += [modality.replace("_", "-")] if modality else []
+    positional = config.pop("folder" if words[1] == "import" else "modality", None)
+    words += [positional.replace("_", "-") if words[1] != "import" else positional] if positional else []
     for key, value in config.items():
         flag = "--" + key.replace("_", "-")
         if key in _RUNNING or value in (None, "", False) or value == {}:
@@ -130,6 +135,10 @@ def _stages(row: Row) -> list[dict[str, Any]]:
         {"stage": "draw", "scale": f"1/{row['reference_downscale'] or 1}"},
         {"stage": "commit", "run": row["run_id"]},
     ]
+
+
+def _made_in(catalog: CatalogID, row: Row) -> str:
+    return str(row.get("merged_from") or catalog.name).partition("@")[0]
 
 
 def _added_by(root: Root, name: str, row: Row) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ of need. The log is not cut (``cleanup_metadata``): it is small, and tags of old
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ from pyarrow import fs
 from catalogs.errors import BrokenCatalog
 from catalogs.referenced import HASH, KINDS, data_files, folders, hashes
 from catalogs.root import Root, storage_errors
-from catalogs.store import delta_table
+from catalogs.store import HOOKS, delta_table, repair_hint
 from catalogs.tags import tags
 
 DAY = 24 * 3600.0
@@ -120,23 +121,33 @@ def _tables(root: Root) -> Iterator[str]:
 
 
 def _kept(root: Root, table: str, newest: int) -> list[int]:
-    parts, latest = table.split("/"), delta_table(root, table).version()
+    with _told(table):
+        latest = delta_table(root, table).version()
+    parts = table.split("/")
     tagged = tags(root, parts[1]).values() if parts[-1] == "samples" else []
     return sorted({*range(max(0, latest + 1 - newest), latest + 1), *(tag["version"] for tag in tagged)})
 
 
 def _vacuum(root: Root, table: str, hours: float, keep: list[int], *, dry_run: bool) -> list[str]:
-    try:
+    with _told(table):
         found: list[str] = delta_table(root, table).vacuum(
             retention_hours=int(hours),
             enforce_retention_duration=False,
             keep_versions=keep,
             full=True,
             dry_run=dry_run,
+            post_commithook_properties=HOOKS,
         )
         return found
+
+
+@contextlib.contextmanager
+def _told(table: str) -> Iterator[None]:
+    try:
+        yield
     except DeltaError as error:
-        raise BrokenCatalog(f"the log of {table} cannot be read: {error}") from None
+        said = str(error).strip().splitlines()[0]
+        raise BrokenCatalog(f"the log of {table} cannot be read: {said}", repair_hint(table)) from None
 
 
 def _unneeded(root: Root, needed: pa.Table, grace_s: float) -> pa.Table:

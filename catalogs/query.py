@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import hashlib
+import os
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,9 +18,10 @@ import pyarrow as pa
 from pyarrow import fs
 
 from catalogs import review, scan, tags
-from catalogs.errors import BadQuery, BrokenCatalog, CatalogNotFound, ConfigError, StorageError
+from catalogs.errors import BadQuery, CatalogNotFound, ConfigError, StorageError
 from catalogs.ids import CatalogID
 from catalogs.root import Root, storage_errors
+from catalogs.schema import LEDGER, REJECTS, SAMPLES
 from catalogs.store import Table
 
 _EXAMPLE = "WHERE is an SQL condition, e.g. 'canny@3?quality>0.5'."
@@ -31,6 +33,11 @@ _CHANGING = re.compile(
     re.IGNORECASE,
 )
 _KEYS = {"samples": ("sample_id", "unit_id"), "rejects": ("reject_id",), "ledger": ("ledger_id",)}
+_COLUMNS = {"samples": SAMPLES, "rejects": REJECTS, "ledger": LEDGER}
+_OF_THE_QUERY = (  # other errors may be a damaged file's: DuckDB does not always say which one it read
+    *(duckdb.ParserException, duckdb.SyntaxException, duckdb.BinderException, duckdb.CatalogException),
+    *(duckdb.ConversionException, duckdb.OutOfRangeException, duckdb.InvalidTypeException),
+)
 _READS_REVIEWS = re.compile(r"\breview(?:_note)?\b", re.IGNORECASE)
 _REVIEWS = re.compile(r"\breviews_(\d+|newest)\b")  # the name that a query gives the reviews of a version
 
@@ -54,7 +61,14 @@ def table_of(
     if isinstance(version, str):
         version = tags.version_of(root, name, version) if name in names(root) else None
     try:
-        return Table.open(root, f"catalogs/{name}/{kind}", key=_KEYS[kind], create=create, version=version)
+        return Table.open(
+            root,
+            f"catalogs/{name}/{kind}",
+            key=_KEYS[kind],
+            create=create,
+            version=version,
+            known=_COLUMNS[kind],
+        )
     except CatalogNotFound:
         known = names(root)
         if name in known and version is not None:
@@ -177,7 +191,11 @@ def asking(
     with contextlib.ExitStack() as stack:
         if memory:  # every thread holds buffers of its own
             spill = stack.enter_context(tempfile.TemporaryDirectory(prefix="avcontrol-"))
-            config = {"memory_limit": memory, "threads": "4", "temp_directory": spill}
+            config = {
+                "memory_limit": memory,
+                "threads": str(min(4, os.cpu_count() or 4)),
+                "temp_directory": spill,
+            }
         connection = stack.enter_context(duckdb.connect(config=config))
         known: set[str] = set()
 
@@ -201,10 +219,13 @@ def asking(
         except duckdb.OutOfMemoryException as error:
             raise StorageError(f"a query over {about.name} ran out of memory: {_first_line(error)}") from None
         except (duckdb.IOException, OSError, pa.ArrowInvalid) as error:
-            raise _unreadable(about, error) from None
+            raise about.unreadable(error) from None
         except duckdb.Error as error:
             if re.search(r"stream registered as '\w+' failed", str(error)) or f"/{about.name}/" in str(error):
-                raise _unreadable(about, error) from None
+                raise about.unreadable(error) from None
+            damage = iter(()) if isinstance(error, _OF_THE_QUERY) else about.damage()
+            for file, why in damage:
+                raise about.unreadable(OSError(f"{file}: {why}")) from None
             raise BadQuery(_first_line(error), _EXAMPLE) from None
 
 
@@ -277,13 +298,6 @@ def _unknown_column(name: str, schema: pa.Schema) -> BadQuery:
     return BadQuery(
         f"unknown column {name!r}",
         f"Did you mean {near[0]}?" if near else f"Columns: {', '.join(schema.names)}.",
-    )
-
-
-def _unreadable(table: Table, error: Exception) -> BrokenCatalog:
-    return BrokenCatalog(
-        f"{table.name} cannot be read: {_first_line(error)}",
-        "`avcontrol catalog validate` names what is lost.",
     )
 
 

@@ -17,17 +17,15 @@ from datetime import UTC, datetime
 
 import duckdb
 import pyarrow as pa
-from deltalake.exceptions import CommitFailedError
 
 from catalogs.errors import CatalogNotFound, ConfigError
 from catalogs.root import Root
 from catalogs.schema import REVIEWS
-from catalogs.store import Table, delta_table
+from catalogs.store import Table
 
 VERDICTS = ("accept", "reject")
 COLUMNS = ("review", "review_note")
 _NONE = pa.schema([REVIEWS.field(name) for name in ("sample_id", *COLUMNS)]).empty_table()
-_FILES = 64  # of a review each, before they are made one
 
 _NEWEST = """
 SELECT sample_id,
@@ -71,7 +69,6 @@ def write(
     }
     rows = [{"review_id": uuid.uuid4().hex, "sample_id": sample_id, **said} for sample_id in sample_ids]
     table.append_new(rows, {"program": "review"})
-    _compact(table)
     return table.version
 
 
@@ -143,13 +140,3 @@ def whole(starts: Sequence[str], known: Sequence[str]) -> list[str]:
 def _table(root: Root, name: str, *, create: bool = False, at: int | None = None) -> Table:
     place = f"catalogs/{name}/reviews"
     return Table.open(root, place, key=("review_id",), create=REVIEWS if create else None, version=at)
-
-
-def _compact(table: Table) -> None:
-    """Make the many small files one: an hour of reviewing would slow every query otherwise. Old versions stay."""
-    delta = delta_table(table.root, table.name)
-    if len(delta.file_uris()) > _FILES:
-        try:
-            delta.optimize.compact()
-        except CommitFailedError:  # another reviewer is at it
-            return

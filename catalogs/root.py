@@ -91,7 +91,10 @@ class Root:
 
     def table_uri(self, name: str) -> str:
         """URI of the Delta table at ``name`` (a relative path such as ``catalogs/canny/samples``)."""
-        return f"{self.uri.partition('?')[0].rstrip('/')}/{checked(name)}"
+        place = (
+            self.uri if self.folder is not None else self.uri.partition("?")[0]
+        )  # a folder may be called so
+        return f"{place.rstrip('/')}/{checked(name)}"
 
     @property
     def storage_options(self) -> dict[str, str]:
@@ -205,7 +208,7 @@ class Root:
         """The memo under ``key``, or None. Only an address whose file still exists is given."""
         try:
             with self.filesystem.open_input_stream(self.path(f"memo/{key[:2]}/{key}")) as source:
-                value = source.read().decode()
+                value = str(source.read().decode())
         except FileNotFoundError:
             return None
         try:

@@ -21,11 +21,16 @@ def register(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, Table |
     """Make tables known to a fresh connection by name, and shut it off from everything else."""
     files = {name: _local(table) if isinstance(table, Table) else [] for name, table in tables.items()}
     connection.execute("SET allowed_paths = ?", [[file for paths in files.values() for file in paths]])
+    connection.execute(
+        "SET parquet_metadata_cache = true"
+    )  # else a view's footers are read again when it is asked
     connection.execute("SET enable_external_access = false")
     for name, table in tables.items():
         if not isinstance(table, Table):
             connection.register(name, table)
-        elif not files[name] or not _native(connection, name, table, files[name]):
+        elif files[name]:
+            _native(connection, name, table, files[name])
+        else:
             connection.register(name, table.dataset())
 
 
@@ -38,10 +43,23 @@ def _local(table: Table) -> list[str]:
     return paths if plain else []
 
 
-def _native(connection: duckdb.DuckDBPyConnection, name: str, table: Table, files: list[str]) -> bool:
-    rows = connection.read_parquet(files, union_by_name=True)
-    columns = table.schema.names
-    if not set(columns) <= set(rows.columns):  # a column whose rows were all deleted is in no file
-        return False
-    rows.select(*(duckdb.ColumnExpression(column) for column in columns)).create_view(name)
-    return True
+def _native(connection: duckdb.DuckDBPyConnection, name: str, table: Table, files: list[str]) -> None:
+    source = f"read_parquet([{', '.join(_quoted(file) for file in files)}], union_by_name = true)"
+    schema = table.schema
+    chosen = {column: _quoted(column, '"') for column in schema.names}
+    head = f"CREATE VIEW {name} AS SELECT "
+    try:
+        connection.execute(f"{head}{', '.join(chosen.values())} FROM {source}")
+    except (
+        duckdb.BinderException
+    ):  # a column in no file: unknown to an older release, or all its rows were deleted
+        present = set(connection.sql(f"SELECT * FROM {source}").columns)
+        types = connection.from_arrow(schema.empty_table()).types
+        for column, kind in zip(schema.names, types, strict=True):
+            if column not in present:
+                chosen[column] = f"CAST(NULL AS {kind}) AS {chosen[column]}"
+        connection.execute(f"{head}{', '.join(chosen.values())} FROM {source}")
+
+
+def _quoted(text: str, mark: str = "'") -> str:
+    return mark + text.replace(mark, 2 * mark) + mark

@@ -138,7 +138,10 @@ REVIEWS = pa.schema(
     [
         ("review_id", _text),
         ("sample_id", _text),
-        ("review", _text),  # accept, reject, "" where it was taken back, null where this row leaves it as it was
+        (
+            "review",
+            _text,
+        ),  # accept, reject, "" where it was taken back, null where this row leaves it as it was
         ("review_note", _text),  # the same
         ("reviewer", _text),
         ("reviewed_at", pa.timestamp("us", "UTC")),

@@ -12,12 +12,13 @@ import pyarrow as pa
 from catalogs.describe import MEDIA
 from catalogs.errors import UnsafePath
 from catalogs.ids import CatalogID
-from catalogs.query import condition, pin, run_sql, table_of
+from catalogs.query import asking, condition, pin, run_sql, table_of
 from catalogs.root import Root
 from catalogs.schema import SAMPLES
 from catalogs.store import Table
 
 BINS = 24
+_MEMORY = "300MB"  # with what the process has already, below 500 for a million rows
 _FEW = 12
 """A text column with more values than this is not counted value by value."""
 _MEASURED = 2000
@@ -31,13 +32,14 @@ _FIGURES = ("quality", "motion", "brightness", "sharpness", "av_offset_ms", "exp
 _WORDS = ("modality", "streams", "timeline", "caption_source", "estimator", "source_license", "decoder")
 
 
-def stats(root: Root, catalog: CatalogID, *, bins: int = BINS) -> dict[str, Any]:
+def stats(root: Root, catalog: CatalogID, *, bins: int = BINS, sizes: bool = True) -> dict[str, Any]:
     """Counts, hours, bytes, the distribution of every figure and the values of columns that have few.
 
     Args:
         root: Where the catalog lies.
         catalog: Which rows.
         bins: Of each histogram, equally wide from the least to the greatest value.
+        sizes: Count the files and their bytes, which takes as long as the rest; else they are left out.
 
     Returns:
         ``catalog``, ``samples``, ``sources``, ``hours``, ``files``, ``bytes`` (an estimate where ``bytes_of`` is less
@@ -49,18 +51,19 @@ def stats(root: Root, catalog: CatalogID, *, bins: int = BINS) -> dict[str, Any]
     table = table_of(root, pinned.name, version=pinned.version)
     where = condition(pinned)
     figures, words = _columns(table.schema)
-    told = run_sql(table, _summary_sql(figures, words, where)).to_pylist()[0]
-    ranges = {name: (told[f"min{n}"], told[f"max{n}"]) for n, name in enumerate(figures) if told[f"c{n}"]}
-    few = [
-        name for n, name in enumerate(words) if 0 < told[f"d{n}"] <= _FEW * 1.2
-    ]  # the count is approximate
-    spread = run_sql(table, _spread_sql(figures, ranges, few, where, bins)).to_pylist()[0]
+    with asking({"rows": table}, _MEMORY) as ask:
+        told = ask(_summary_sql(figures, words, where)).to_arrow_table().to_pylist()[0]
+        ranges = {name: (told[f"min{n}"], told[f"max{n}"]) for n, name in enumerate(figures) if told[f"c{n}"]}
+        few = [
+            name for n, name in enumerate(words) if 0 < told[f"d{n}"] <= _FEW * 1.2
+        ]  # the count is approximate
+        spread = ask(_spread_sql(figures, ranges, few, where, bins)).to_arrow_table().to_pylist()[0]
     return {
         "catalog": str(pinned),
         "samples": told["samples"],
         "sources": told["sources"],
         "hours": (told["seconds"] or 0.0) / 3600,
-        **_sizes(root, table, where),
+        **(_sizes(root, table, where) if sizes else {}),
         "figures": [
             {
                 "column": name,
@@ -100,12 +103,13 @@ def _columns(schema: pa.Schema) -> tuple[dict[str, str], list[str]]:
 
 def _summary_sql(figures: dict[str, str], words: Sequence[str], where: str) -> str:
     asked = ["count(*) AS samples", "count(DISTINCT source_sha256) AS sources", f"sum({_SECONDS}) AS seconds"]
-    for n, sql in enumerate(figures.values()):
-        finite = f"FILTER (isfinite(CAST({sql} AS DOUBLE)))"
-        asked += [f"count({sql}) {finite} AS c{n}", f"approx_quantile({sql}, 0.5) {finite} AS med{n}"]
-        asked += [f"{what}({sql}) {finite} AS {what}{n}" for what in ("min", "avg", "max")]
+    finite = [f"CASE WHEN isfinite(CAST({sql} AS DOUBLE)) THEN {sql} END" for sql in figures.values()]
+    named = "".join(f", {sql} AS figure{n}" for n, sql in enumerate(finite))
+    for n in range(len(finite)):
+        asked += [f"count(figure{n}) AS c{n}", f"approx_quantile(figure{n}, 0.5) AS med{n}"]
+        asked += [f"{what}(figure{n}) AS {what}{n}" for what in ("min", "avg", "max")]
     asked += [f"approx_count_distinct({_quoted(name)}) AS d{n}" for n, name in enumerate(words)]
-    return f"SELECT {', '.join(asked)} FROM rows{where}"
+    return f"SELECT {', '.join(asked)} FROM (SELECT *{named} FROM rows{where})"
 
 
 def _spread_sql(

@@ -3,26 +3,38 @@
 Delta's log gives an atomic "put version N+1 if absent". An append that may not be retried blindly
 (``max_commit_retries=0``) therefore fails when another builder committed first; it then reads the keys that
 the other one added, drops those from its batch and tries again. No row is lost and none is written twice.
+
+Every commit leaves a small file. When 64 of them lie there, they are made one and the log gets a checkpoint, so
+that a thousand commits open like a few. That is a version of the same rows, and it gives way to any other commit.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import random
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as pads
-from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from pyarrow import fs
 
-from catalogs.errors import BrokenCatalog, CatalogNotFound, StorageError
+from catalogs import deltalog
+from catalogs.errors import BrokenCatalog, CatalogError, CatalogNotFound, StorageError
 from catalogs.root import Root, storage_errors
 from catalogs.schema import SCHEMA_VERSION
 
 _ATTEMPTS = 200
 _DELETE_CHUNK = 500
+_SMALL_FILES = 64
+_SMALL, _MERGED = 4 * 2**20, 32 * 2**20  # bytes of a file that is merged, and of what files are merged to
+HOOKS = PostCommitHookProperties(cleanup_expired_logs=False)
+"""Of every commit: by default Delta cuts log entries older than 30 days, and with them the versions that IDs name."""
+_SETTINGS = {"avcontrol.schema": str(SCHEMA_VERSION), "delta.enableExpiredLogCleanup": "false"}
 
 
 def delta_table(root: Root, name: str, version: int | None = None) -> DeltaTable:
@@ -37,10 +49,14 @@ class Table:
         root: Where it lies.
         name: Relative path, e.g. ``catalogs/canny/samples``.
         key: The columns that together identify a row.
+        known: Columns that are read as null where the table, of an older release, lacks them.
     """
 
-    def __init__(self, root: Root, name: str, key: tuple[str, ...], delta: DeltaTable) -> None:
+    def __init__(
+        self, root: Root, name: str, key: tuple[str, ...], delta: DeltaTable, known: pa.Schema | None = None
+    ) -> None:
         self.root, self.name, self.key, self._delta = root, name, key, delta
+        self._known = known or pa.schema([])
         self._keys: set[tuple[str, ...]] = set()
         self._files: set[str] = set()
         self._planned = False  # see `overlook`
@@ -55,8 +71,17 @@ class Table:
         key: tuple[str, ...],
         create: pa.Schema | None = None,
         version: int | None = None,
+        known: pa.Schema | None = None,
     ) -> Table:
         """Open a table, or create it with the schema ``create``; columns it lacks are added when appending.
+
+        Args:
+            root: Where it lies.
+            name: Relative path.
+            key: The columns that together identify a row.
+            create: Its columns if it does not exist yet.
+            version: Which; None means the newest.
+            known: Columns that are read as null where it lacks them; those of ``create`` by default.
 
         Raises:
             CatalogNotFound: It does not exist (or not in that version) and ``create`` is not given.
@@ -73,24 +98,33 @@ class Table:
                     uri,
                     create,
                     mode="ignore",
-                    configuration={"avcontrol.schema": str(SCHEMA_VERSION)},
+                    configuration=_SETTINGS,
                     storage_options=root.storage_options,
                     raise_if_key_not_exists=False,
                 )
                 delta = delta_table(root, name)
         except (DeltaError, OverflowError) as error:
-            if version is not None:
-                raise CatalogNotFound(f"no version {version} of {name}: {error}") from None
-            raise BrokenCatalog(f"table {name} under {root.uri} cannot be read: {error}") from None
+            said = next(deltalog.faults(root, name), None)
+            if said is None and version is not None:
+                raise CatalogNotFound(f"no version {version} of {name}: {_first_line(error)}") from None
+            raise BrokenCatalog(
+                f"table {name} under {root.uri} cannot be read: {said.what if said else _first_line(error)}",
+                repair_hint(name),
+            ) from None
         except OSError as error:
             raise StorageError(f"cannot reach {uri}: {error}") from error
+        if root.folder is not None and deltalog.is_empty(root.folder, name, int(delta.version())):
+            raise BrokenCatalog(  # as a power cut leaves it; Delta takes it for a commit of nothing
+                f"table {name} under {root.uri} cannot be read: entry {delta.version()} of the log is cut short",
+                repair_hint(name),
+            )
         written = int(delta.metadata().configuration.get("avcontrol.schema", SCHEMA_VERSION))
         if written > SCHEMA_VERSION:
             raise BrokenCatalog(
                 f"{name} has schema version {written}; this release knows up to {SCHEMA_VERSION}",
                 "Install a newer avcontrol.",
             )
-        return cls(root, name, key, delta)
+        return cls(root, name, key, delta, known or create)
 
     @property
     def version(self) -> int:
@@ -104,8 +138,9 @@ class Table:
 
     @property
     def schema(self) -> pa.Schema:
-        """Arrow schema of the table."""
-        return pa.schema(self._delta.schema().to_arrow())
+        """Arrow schema of the table; columns that an older release did not know come last."""
+        own = pa.schema(self._delta.schema().to_arrow())
+        return pa.schema([*own, *(field for field in self._known if field.name not in own.names)])
 
     def refresh(self) -> None:
         """Look at the latest version."""
@@ -132,21 +167,52 @@ class Table:
 
     def dataset(self) -> pads.Dataset:
         """The rows as a pyarrow dataset (not ordered)."""
-        return self._delta.to_pyarrow_dataset()
+        # Not Delta's own file system: Arrow's threads may close it when Python has gone (exit status 134).
+        place = fs.SubTreeFileSystem(self.root.path(self.name), self.root.filesystem)
+        return self._delta.to_pyarrow_dataset(filesystem=place, schema=self.schema)
 
     def read(self, columns: Sequence[str] | None = None, where: pads.Expression | None = None) -> pa.Table:
         """Read rows into memory.
 
         Raises:
             BrokenCatalog: A data file is missing or corrupt (the message names it).
+            CatalogNotFound: This version was cleared away.
         """
         try:
             return self.dataset().to_table(columns=list(columns) if columns else None, filter=where)
         except (pa.ArrowInvalid, OSError) as error:
-            raise BrokenCatalog(
-                f"a data file of {self.name} is missing or corrupt: {error}",
-                "`avcontrol catalog validate` names what is lost.",
-            ) from None
+            raise self.unreadable(error) from None
+
+    def lost(self) -> list[str]:
+        """The data files of this version that are not there; one listing."""
+        place = self.root.path(self.name)
+        listing = self.root.filesystem.get_file_info(fs.FileSelector(place, allow_not_found=True))
+        there = {info.path.rpartition("/")[2] for info in listing}
+        return [file for file in self.files() if file not in there]
+
+    def damage(self) -> Iterator[tuple[str, str]]:
+        """Every data file that cannot be read to its end, and why."""
+        for fragment in self.dataset().get_fragments():
+            try:
+                for _ in fragment.to_batches(schema=self.schema):
+                    pass
+            except (pa.ArrowInvalid, OSError) as error:
+                yield fragment.path, _first_line(error)
+
+    def unreadable(self, error: Exception) -> CatalogError:
+        """What to raise when rows could not be read: that this version was cleared away, or what is broken."""
+        lost = set(self.lost())
+        newest = delta_table(self.root, self.name)
+        if lost and lost.isdisjoint(pa.table(newest.get_add_actions())["path"].to_pylist()):
+            catalog = catalog_of(self.name)
+            return CatalogNotFound(
+                f"version {self.version} of {catalog} was cleared away (`catalog gc`)",
+                f"The newest is {catalog}@{newest.version()}; a tagged version is never cleared away.",
+            )
+        what = f"{min(lost)} is missing" if lost else _first_line(error)
+        return BrokenCatalog(
+            f"{self.name} cannot be read: a data file is missing or corrupt ({what})", repair_hint(self.name)
+        )
 
     def keys(self) -> set[tuple[str, ...]]:
         """Keys of all rows in the latest version; only files not seen before are read."""
@@ -161,7 +227,10 @@ class Table:
                 filesystem=self.root.filesystem,
                 format="parquet",
             )
-            table = dataset.to_table(columns=list(self.key))
+            try:
+                table = dataset.to_table(columns=list(self.key))
+            except (pa.ArrowInvalid, OSError) as error:
+                raise self.unreadable(error) from None
             self._keys.update(zip(*(table[name].to_pylist() for name in self.key), strict=True))
             self._files = files
             self._keys -= self._own
@@ -196,10 +265,16 @@ class Table:
             try:
                 with storage_errors(self.root.table_uri(self.name)):
                     write_deltalake(
-                        self._delta, data, mode="append", schema_mode="merge", commit_properties=_once(run)
+                        self._delta,
+                        data,
+                        mode="append",
+                        schema_mode="merge",
+                        commit_properties=_once(run),
+                        post_commithook_properties=HOOKS,
                     )
                 if self._planned:
                     self._own = batch.keys() - known
+                self._compact()
                 return len(fresh)
             except CommitFailedError:
                 _back_off(attempt)
@@ -221,16 +296,63 @@ class Table:
             removed += self._delete_where(f"{column} IN ({quoted})", run)
         return removed
 
+    def drop_lost(self, run: Mapping[str, str]) -> list[str]:
+        """A version without the data files that are not there; returns their names."""
+        self.refresh()
+        if not self.lost():
+            return []
+        with storage_errors(self.root.table_uri(self.name)):
+            told = self._delta.repair(commit_properties=_once(run), post_commithook_properties=HOOKS)
+        return [str(file) for file in told["files_removed"]]
+
+    def checkpoint(self) -> None:
+        """Write what the log says so far to one file, so that opening need not read every entry."""
+        with storage_errors(self.root.table_uri(self.name)):
+            self._delta.create_checkpoint()
+
     def _delete_where(self, condition: str, run: Mapping[str, str]) -> int:
         for attempt in range(_ATTEMPTS):
-            self.refresh()
             try:
-                with storage_errors(self.root.table_uri(self.name)):
-                    metrics = self._delta.delete(condition, commit_properties=_once(run))
+                with self._alone(), storage_errors(self.root.table_uri(self.name)):
+                    self.refresh()
+                    metrics = self._delta.delete(
+                        condition, commit_properties=_once(run), post_commithook_properties=HOOKS
+                    )
                 return int(metrics["num_deleted_rows"] or 0)
             except CommitFailedError:
                 _back_off(attempt)
         raise self._crowded()
+
+    def _compact(self) -> None:
+        """Make the many small files one, if there are many. What earlier versions need stays.
+
+        Delta lets two compactions of the same files through, and rows are double then. So they take turns by a
+        lock, which local roots alone have.
+        """
+        sizes = pa.table(self._delta.get_add_actions())["size_bytes"].to_pylist()
+        if self.root.folder is None or sum(size < _SMALL for size in sizes) < _SMALL_FILES:
+            return
+        try:
+            with self._alone(), storage_errors(self.root.table_uri(self.name)):
+                self.refresh()
+                self._delta.optimize.compact(
+                    target_size=_MERGED,
+                    commit_properties=_once({"program": "compact"}),
+                    post_commithook_properties=HOOKS,
+                )
+            self.checkpoint()
+        except DeltaError:  # another commit came first: next time
+            self.refresh()
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep others from removing data files meanwhile, in a local root."""
+        if self.root.folder is None:
+            yield
+            return
+        with (self.root.folder / self.name / "_removing.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def _crowded(self) -> StorageError:
         return StorageError(
@@ -241,6 +363,21 @@ class Table:
 def _once(run: Mapping[str, str]) -> CommitProperties:
     """A commit that fails when another one came first."""
     return CommitProperties(custom_metadata=dict(run), max_commit_retries=0)
+
+
+def catalog_of(table: str) -> str:
+    """The catalog that a table is of; its own name for those that all catalogs share."""
+    return table.split("/")[1] if table.startswith("catalogs/") else table
+
+
+def repair_hint(table: str) -> str:
+    """What to do about a broken table."""
+    name = catalog_of(table) if table.startswith("catalogs/") else "NAME"
+    return f"`avcontrol catalog validate {name}` names what is lost, with --fix it mends what can be mended."
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 def _back_off(attempt: int) -> None:

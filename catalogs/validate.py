@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from fractions import Fraction
-from pathlib import Path, PurePosixPath
-from typing import Any
+from dataclasses import asdict, dataclass
+from pathlib import PurePosixPath
 
-import av
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import fs
 
-from catalogs import describe
+from catalogs import deltalog, describe, tags
 from catalogs.console import progress
 from catalogs.describe import Row
 from catalogs.errors import AvcontrolError, BrokenCatalog, CatalogNotFound, UnsafePath
 from catalogs.ids import CatalogID
+from catalogs.mediacheck import media_problem
 from catalogs.query import select, table_of
 from catalogs.root import Root, checked, file_sha256
 from catalogs.schema import SCHEMA_VERSION
@@ -26,15 +25,51 @@ from catalogs.store import Table
 
 Problem = dict[str, str]
 _OPENED = 16
-_REMAKE = "restore the file from a copy, or delete it and build into a catalog of another name"
+_BATCH = 8192
+_FIX = "--fix removes the row and lists its unit: the next `avcontrol build` makes it again"
+_SHARED = {"sources": "source_id", "encodings": "encoding_id", "fingerprints": "path"}
+_COLUMNS = (
+    *("sample_id", "unit_id", "schema_version", "signals", *describe.MEDIA),
+    *(
+        "frames",
+        "fps_num",
+        "fps_den",
+        "width",
+        "height",
+        "reference_downscale",
+        "sample_rate",
+        "audio_samples",
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One problem.
+
+    Attributes:
+        problem: What kind, a slug.
+        where: The row, file or table.
+        what: In words.
+        do: What to do about it.
+        path: The file that is damaged or missing, in the root; "" where none is.
+        sample_id: The row's; "" where it is no row's.
+    """
+
+    problem: str
+    where: str
+    what: str
+    do: str
+    path: str = ""
+    sample_id: str = ""
 
 
 def validate(root: Root, catalog_id: str | CatalogID, *, deep: bool = False) -> list[Problem]:
     """Check a catalog and the files of its rows.
 
-    That rows are readable, unique and of a known schema, and that their files exist within the root, is
-    checked for all rows. Files are opened, hashed and compared with the row for a spread of 16 rows; for all
-    with ``deep``.
+    That logs and rows are readable, rows unique, of a known schema and as many as the ledger says, and that their
+    files exist within the root, is checked for all rows. Files are opened, hashed and compared with the row for a
+    spread of 16 rows; for all with ``deep``.
 
     Args:
         root: Where the catalog lies.
@@ -48,122 +83,241 @@ def validate(root: Root, catalog_id: str | CatalogID, *, deep: bool = False) -> 
         CatalogNotFound: No such catalog or version.
     """
     catalog = catalog_id if isinstance(catalog_id, CatalogID) else CatalogID.parse(catalog_id)
-    problems: list[Problem] = []
-    rows = _rows(root, catalog, problems)
-    problems += _row_problems(rows)
-    problems += _path_problems(root, rows)
-    step = 1 if deep else max(1, -(-len(rows) // _OPENED))
-    opened = rows[::step]
-    with progress("validate", len(opened), "samples") as advance, ThreadPoolExecutor(os.cpu_count()) as pool:
-        for found in pool.map(lambda row: list(_file_problems(root, row)), opened):
-            problems += found
-            advance(1)
-    return problems
+    shown = ("problem", "where", "what", "do")
+    return [{name: asdict(found)[name] for name in shown} for found in find(root, catalog, deep=deep)]
 
 
-def _rows(root: Root, catalog: CatalogID, problems: list[Problem]) -> list[Row]:
-    """The rows that can be read; what cannot be read becomes a problem."""
-    rows: list[Row] = []
-    for kind in ("samples", "rejects", "ledger"):
-        place = f"catalogs/{catalog.name}/{kind}"
-        try:
-            table = table_of(root, catalog.name, kind, version=catalog.version if kind == "samples" else None)
-        except CatalogNotFound:
-            if kind == "samples":
-                raise
-            continue
-        except BrokenCatalog as error:
-            problems.append(
-                _problem("unreadable_table", place, error.message, error.hint or "restore its _delta_log")
+def find(root: Root, catalog: CatalogID, *, deep: bool = False) -> list[Finding]:
+    """What :func:`validate` tells, with the files and rows that it is about."""
+    found = [*_log_problems(root, catalog.name), *_tag_problems(root, catalog.name)]
+    rows = _rows(root, catalog, found)
+    if catalog.version is None and not catalog.where:
+        lost = lost_units(root, catalog.name)
+        if len(lost):
+            found.append(
+                Finding(
+                    problem="lost_rows",
+                    where=f"catalogs/{catalog.name}/ledger",
+                    what=f"{len(lost)} finished units have fewer rows than the ledger says: {lost['unit_id'][0]}, …",
+                    do="--fix lists them and takes them out of the ledger: the next `avcontrol build` makes them again",
+                )
             )
+    found += [*_row_problems(rows), *_path_problems(root, rows)]
+    step = 1 if deep else max(1, -(-len(rows) // _OPENED))
+    opened = rows.take(pa.array(range(0, len(rows), step), pa.int64()))
+    with progress("validate", len(opened), "samples") as advance, ThreadPoolExecutor(os.cpu_count()) as pool:
+        for wrong in pool.map(lambda row: list(_file_problems(root, row)), _each(opened)):
+            found += wrong
+            advance(1)
+    return found
+
+
+def tables(root: Root, name: str) -> list[str]:
+    """The tables that a catalog is read with: its own, then those that all catalogs share."""
+    places = [f"catalogs/{name}/{kind}" for kind in ("samples", "rejects", "ledger", "reviews")]
+    return [place for place in (*places, *_SHARED) if root.exists(f"{place}/_delta_log")]
+
+
+def open_table(root: Root, place: str) -> Table:
+    """One of :func:`tables`.
+
+    Raises:
+        BrokenCatalog: It does not open.
+    """
+    parts = place.split("/")
+    if parts[-1] in ("samples", "rejects", "ledger"):
+        return table_of(root, parts[1], parts[-1])
+    return Table.open(root, place, key=(_SHARED.get(place, "review_id"),))
+
+
+def _log_problems(root: Root, name: str) -> Iterator[Finding]:
+    """Damaged entries and checkpoints of the tables' logs."""
+    for place in tables(root, name):
+        for fault in deltalog.faults(root, place, whole=True):
+            do = (
+                "--fix sets it aside"
+                if fault.mendable
+                else "restore it from a copy; versions before it can be read"
+            )
+            yield Finding(problem=fault.problem, where=place, what=fault.what, do=do, path=fault.path)
+
+
+def broken_files(table: Table, kept: list[pa.Table] | None = None) -> Iterator[Finding]:
+    """The data files of a table that cannot be read; rows that can, go to ``kept``."""
+    columns = [name for name in _COLUMNS if name in table.schema.names] if kept is not None else None
+    for fragment in table.dataset().get_fragments():
+        file = PurePosixPath(fragment.path).name
+        try:
+            for batch in fragment.to_batches(schema=table.schema):
+                if kept is not None:
+                    kept.append(pa.Table.from_batches([batch]).select(columns))
+        except (pa.ArrowInvalid, OSError) as error:
+            yield Finding(
+                problem="unreadable_parquet",
+                where=f"{table.name}/{file}",
+                what=str(error).splitlines()[0],
+                do="restore the file from a copy; or --fix removes its rows, and the next `avcontrol build` makes them",
+                path=f"{table.name}/{file}",
+            )
+
+
+def lost_units(root: Root, name: str) -> pa.Table:
+    """Ledger rows (``ledger_id``, ``unit_id``, ``source_uri``, ``timeline``) of units with fewer rows than it says.
+
+    Rows in files that cannot be read are not counted; without a ledger that can be read nothing is known.
+    """
+    try:
+        ledger = table_of(root, name, "ledger").read()
+    except (BrokenCatalog, CatalogNotFound):
+        return pa.table(
+            {column: pa.array([], pa.string()) for column in ("ledger_id", "unit_id", "source_uri")}
+        )
+    short = pa.repeat(False, len(ledger))
+    for kind in ("samples", "rejects"):
+        try:
+            counted = _counts(table_of(root, name, kind))
+        except BrokenCatalog:  # reported as such
             continue
-        parts = list(_readable(table, problems))
-        if kind == "samples":
-            rows = [row for part in parts for row in part.to_pylist()]
-    if catalog.where and not problems:
-        chosen = set(select(root, catalog, ["sample_id"])["sample_id"].to_pylist())
-        rows = [row for row in rows if row["sample_id"] in chosen]
-    return sorted(rows, key=lambda row: (row.get("sample_id") or "", row.get("unit_id") or ""))
+        except CatalogNotFound:
+            counted = pa.table(
+                {"unit_id": pa.array([], pa.string()), "unit_id_count": pa.array([], pa.int64())}
+            )
+        at = pc.index_in(ledger["unit_id"], value_set=counted["unit_id"])
+        there = pc.fill_null(pc.take(counted["unit_id_count"], at), 0)
+        short = pc.or_(short, pc.less(there, pc.fill_null(ledger[kind], 0)))
+    return ledger.filter(short).select(["ledger_id", "unit_id", "source_uri", "timeline"])
 
 
-def _readable(table: Table, problems: list[Problem]) -> Iterator[pa.Table]:
+def _counts(table: Table) -> pa.Table:
+    """How many readable rows each unit has."""
+    units = [pa.array([], pa.string())]
     for fragment in table.dataset().get_fragments():
         try:
-            yield fragment.to_table(schema=table.schema)
-        except (pa.ArrowInvalid, OSError) as error:
-            where = f"{table.name}/{PurePosixPath(fragment.path).name}"
-            problems.append(
-                _problem(
-                    "unreadable_parquet",
-                    where,
-                    str(error).splitlines()[0],
-                    "restore the file from a copy, or build into a catalog of another name",
-                )
+            units += fragment.to_table(schema=table.schema, columns=["unit_id"])["unit_id"].chunks
+        except (pa.ArrowInvalid, OSError):
+            continue
+    one = pa.table({"unit_id": pa.chunked_array(units)})
+    return one.group_by("unit_id").aggregate([("unit_id", "count")])
+
+
+def _rows(root: Root, catalog: CatalogID, found: list[Finding]) -> pa.Table:
+    """The rows that can be read, ordered; what cannot be read becomes a problem."""
+    rows, known = [pa.table({"sample_id": pa.array([], pa.string())})], {problem.where for problem in found}
+    table_of_samples = f"catalogs/{catalog.name}/samples"
+    for place in {table_of_samples: None, **dict.fromkeys(tables(root, catalog.name))}:
+        samples, broken = place == table_of_samples, len(found)
+        try:
+            table = (
+                table_of(root, catalog.name, version=catalog.version) if samples else open_table(root, place)
+            )
+        except BrokenCatalog as error:
+            if place not in known:  # else its log was looked at
+                what, do = error.message, error.hint or "restore its _delta_log"
+                found.append(Finding(problem="unreadable_table", where=place, what=what, do=do))
+            continue
+        found += broken_files(table, rows if samples and not catalog.where else None)
+        if samples and len(found) > broken:
+            cleared = table.unreadable(OSError())
+            if isinstance(cleared, CatalogNotFound):
+                raise cleared
+        elif samples and catalog.where:
+            chosen = [name for name in _COLUMNS if name in table.schema.names]
+            rows.append(select(root, catalog, chosen))
+    every = pa.concat_tables(rows, promote_options="default")
+    return every.sort_by(
+        [(key, "ascending") for key in ("sample_id", "unit_id") if key in every.column_names]
+    )
+
+
+def _each(rows: pa.Table) -> Iterator[Row]:
+    for batch in rows.to_batches(max_chunksize=_BATCH):
+        yield from batch.to_pylist()
+
+
+def _tag_problems(root: Root, name: str) -> Iterator[Finding]:
+    listing = fs.FileSelector(root.path(f"catalogs/{name}/tags"), allow_not_found=True)
+    for info in root.filesystem.get_file_info(listing):
+        path = PurePosixPath(info.path)
+        try:
+            if path.suffix == ".json":
+                tags.version_of(root, name, path.stem)
+        except BrokenCatalog as error:
+            place = f"catalogs/{name}/tags/{path.name}"
+            do = f"--fix sets it aside; then tag again: `avcontrol catalog tag {name}@N {path.stem}`"
+            yield Finding(problem="broken_tag", where=place, what=error.message, do=do, path=place)
+
+
+def _row_problems(rows: pa.Table) -> Iterator[Finding]:
+    if not len(rows):
+        return
+    counts = rows.group_by(["sample_id", "unit_id"]).aggregate([([], "count_all")])
+    for twice in counts.filter(pc.greater(counts["count_all"], 1)).to_pylist():
+        yield Finding(
+            problem="duplicate",
+            where=f"sample {twice['sample_id']}",
+            what=f"{twice['count_all']} rows of unit {twice['unit_id']}",
+            do="use a version before the second (`avcontrol catalog show --versions`)",
+        )
+    if "schema_version" in rows.column_names:
+        newer = pc.fill_null(pc.greater(rows["schema_version"], SCHEMA_VERSION), False)
+        for row in _each(rows.filter(newer)):
+            yield Finding(
+                problem="unknown_schema",
+                where=f"sample {row['sample_id']}",
+                what=f"schema version {row['schema_version']}; this release knows up to {SCHEMA_VERSION}",
+                do="install a newer avcontrol",
             )
 
 
-def _row_problems(rows: list[Row]) -> Iterator[Problem]:
-    keys = Counter((row["sample_id"], row["unit_id"]) for row in rows)
-    for (sample_id, unit_id), count in keys.items():
-        if count > 1:
-            yield _problem(
-                "duplicate",
-                f"sample {sample_id}",
-                f"{count} rows of unit {unit_id}",
-                "use a version before the second (`avcontrol catalog show --versions`)",
-            )
-    for row in rows:
-        if not 1 <= (row.get("schema_version") or SCHEMA_VERSION) <= SCHEMA_VERSION:
-            said = f"schema version {row['schema_version']}; this release knows up to {SCHEMA_VERSION}"
-            yield _problem("unknown_schema", f"sample {row['sample_id']}", said, "install a newer avcontrol")
-
-
-def _path_problems(root: Root, rows: list[Row]) -> Iterator[Problem]:
+def _path_problems(root: Root, rows: pa.Table) -> Iterator[Finding]:
     # One listing of a folder instead of a look-up per row: object stores answer a thousand names at a time.
-    paths = {path for row in rows for path in describe.files(row).values() if _safe(path)}
+    folders = {
+        PurePosixPath(path).parts[0]
+        for row in _each(rows)
+        for path in describe.files(row).values()
+        if _safe(path)
+    }
     sizes: dict[str, int] = {}
-    for folder in {PurePosixPath(path).parts[0] for path in paths}:
+    for folder in folders:
         selector = fs.FileSelector(root.path(folder), recursive=True, allow_not_found=True)
-        listing = root.filesystem.get_file_info(selector)
-        sizes |= {
-            info.path.removeprefix(f"{root.base}/"): info.size
-            for info in listing
-            if info.type == fs.FileType.File
-        }
-    for row in rows:
+        for info in root.filesystem.get_file_info(selector):
+            if info.type == fs.FileType.File:
+                sizes[info.path.removeprefix(f"{root.base}/")] = info.size
+    for row in _each(rows):
         for what, path in describe.files(row).items():
-            where = f"sample {row['sample_id']}, {what}"
             if not _safe(path):
-                yield _problem(
-                    "unsafe_path",
-                    where,
-                    f"{path!r} leaves the root",
-                    "do not use this row: it was tampered with",
-                )
+                said = f"{path!r} leaves the root"
+                yield _of(row, what, "unsafe_path", said, do="do not use this row: it was tampered with")
             elif path not in sizes:
-                yield _problem("missing_file", where, f"{path} does not exist", _REMAKE)
+                yield _of(row, what, "missing_file", f"{path} does not exist", path)
             elif sizes[path] == 0:
-                yield _problem("empty_file", where, f"{path} has no bytes", _REMAKE)
+                yield _of(row, what, "empty_file", f"{path} has no bytes", path)
 
 
-def _file_problems(root: Root, row: Row) -> Iterator[Problem]:
+def _file_problems(root: Root, row: Row) -> Iterator[Finding]:
     """What is wrong inside the files of one row; those that are missing were reported before."""
     for what, relative in describe.files(row).items():
-        where = f"sample {row['sample_id']}, {what}"
         try:
             path = root.local(relative)
         except UnsafePath as error:
             if _safe(relative):  # a link within the root that leads out of it
-                yield _problem("unsafe_path", where, error.message, "replace the link by the file itself")
+                yield _of(row, what, "unsafe_path", error.message, do="replace the link by the file itself")
             continue
         except AvcontrolError:
             continue
         if path.stat().st_size and file_sha256(path) != PurePosixPath(relative).stem:
-            yield _problem("wrong_hash", where, f"the bytes of {relative} do not hash to its name", _REMAKE)
+            said = f"the bytes of {relative} do not hash to its name"
+            yield _of(row, what, "wrong_hash", said, relative)
         elif path.stat().st_size and what in describe.MEDIA:
-            said = _media_problem(path, what, row)
-            if said:
-                yield _problem("wrong_media", where, said, _REMAKE)
+            wrong = media_problem(path, what, row)
+            if wrong:
+                do = "report it: the file is as it was made, and not what the row says"
+                yield _of(row, what, "wrong_media", wrong, do=do)
+
+
+def _of(row: Row, what: str, problem: str, said: str, path: str = "", do: str = _FIX) -> Finding:
+    where = f"sample {row['sample_id']}, {what}"
+    return Finding(problem=problem, where=where, what=said, do=do, path=path, sample_id=row["sample_id"])
 
 
 def _safe(path: str) -> bool:
@@ -171,45 +325,3 @@ def _safe(path: str) -> bool:
         return checked(path) == path
     except UnsafePath:
         return False
-
-
-def _media_problem(path: Path, what: str, row: Row) -> str | None:
-    try:
-        with av.open(str(path)) as container:
-            return (_video_problem if what.endswith("video") else _audio_problem)(container, what, row)
-    except (av.error.FFmpegError, IndexError) as error:
-        return f"cannot be opened: {error}"
-
-
-def _video_problem(container: Any, what: str, row: Row) -> str | None:
-    stream = container.streams.video[0]
-    packets = [packet for packet in container.demux(stream) if packet.pts is not None]
-    times = sorted(packet.pts * packet.time_base for packet in packets)
-    if len(times) != row["frames"]:
-        return f"{len(times)} frames, the row says {row['frames']}"
-    fps = describe.fps(row)
-    for n, time in enumerate(times):
-        if time != Fraction(n) / fps:
-            return f"frame {n} is at {float(time):.6f} s, not at {float(n / fps):.6f} s"
-    shrunk = (row["reference_downscale"] or 1) if what == "reference_video" else 1
-    if (stream.width * shrunk, stream.height * shrunk) != (row["width"], row["height"]):
-        return (
-            f"{stream.width}x{stream.height}, the row says {row['width']}x{row['height']} at 1/{shrunk} size"
-        )
-    return None
-
-
-def _audio_problem(container: Any, what: str, row: Row) -> str | None:
-    stream = container.streams.audio[0]
-    seconds = sum((packet.duration or 0) * packet.time_base for packet in container.demux(stream))
-    said: Mapping[str, Any] = {"rate": row["sample_rate"], "samples": row["audio_samples"]}
-    if stream.rate != said["rate"] or round(seconds * stream.rate) != said["samples"]:
-        return (
-            f"{round(seconds * stream.rate)} samples at {stream.rate} Hz, "
-            f"the row says {said['samples']} at {said['rate']} Hz"
-        )
-    return None
-
-
-def _problem(problem: str, where: str, what: str, do: str) -> Problem:
-    return {"problem": problem, "where": where, "what": what, "do": do}

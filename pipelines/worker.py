@@ -2,8 +2,8 @@
 
 Started by :mod:`pipelines.process` as ``python -m pipelines.worker``. Requests have an ``op``: ``scan``
 (:mod:`pipelines.scan`), ``make`` (:mod:`pipelines.make`), ``sound`` (:mod:`pipelines.make_sound`), ``scene``
-(:mod:`pipelines.takes`) or ``pairs`` (:mod:`pipelines.make_pairs`). All but ``scan`` have ``parts``, units with their
-recipes; all but ``make`` have one.
+(:mod:`pipelines.takes`), ``pairs`` (:mod:`pipelines.make_pairs`) or ``import`` (:mod:`pipelines.import_pairs`). All but
+``scan`` have ``parts``, units with their recipes; all but ``make`` and ``import`` have one.
 """
 
 from __future__ import annotations
@@ -81,6 +81,11 @@ def _answer(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         from pipelines.make import make
 
         yield from make(request)
+        return
+    if op == "import":
+        from pipelines.import_pairs import make_imports
+
+        yield from make_imports(request)
         return
     request = {**request, **request["parts"][0]}
     if op == "scene":

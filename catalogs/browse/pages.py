@@ -92,6 +92,11 @@ class Pages:
         return list(self._table.schema.names)
 
     @property
+    def schema(self) -> pa.Schema:
+        """All columns of the catalog with their types."""
+        return self._table.schema
+
+    @property
     def ready(self) -> bool:
         """Whether every page is a look-up by now."""
         return self._held is not None and (not self.sort or self._order is not None)

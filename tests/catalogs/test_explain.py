@@ -71,3 +71,13 @@ def test_command_is_what_a_shell_would_need():
     assert words[words.index("--set") + 1] == "low=50" and words[words.index("--captioner") + 1] == "a model"
     assert not {"--workers", "--dry-run", "--retry-rejects"} & set(words)
     assert command({"program": "build", "command": "canny --x"}) == "avcontrol build canny --x"
+
+
+def test_a_merged_row_tells_the_commit_that_made_it(filled):
+    from catalogs.ids import CatalogID
+    from catalogs.merge import merge
+
+    merge(filled, [CatalogID.parse("canny@1")], "both")
+    story = explain(filled, "0303", "both")
+    assert story["catalog"]["id"].startswith("both@") and story["catalog"]["added_in"] == "canny@1"
+    assert "again" in story

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from catalogs import gc, tags
-from catalogs.errors import BrokenCatalog
+from catalogs.errors import BrokenCatalog, CatalogNotFound
 from catalogs.query import pin, select, table_of
 from catalogs.root import Root
 from catalogs.schema import ENCODINGS
@@ -102,7 +102,7 @@ def test_old_versions_hold_their_files_until_they_are_let_go(filled):
     alone = planned(made)
     assert alone and gc.remove(filled, made)[0] == len(alone)
     assert select(filled, "canny").num_rows == 3 and validate(filled, "canny", deep=True) == []
-    with pytest.raises(BrokenCatalog):
+    with pytest.raises(CatalogNotFound, match=r"version 2 of canny was cleared away"):
         select(filled, "canny@2")
     again = gc.plan(filled, keep_versions=1, grace_s=0)
     assert again.history == {} and planned(again) == set()
@@ -117,7 +117,7 @@ def test_newest_versions_and_tagged_ones_stay(filled):
     gc.remove(filled, gc.plan(filled, keep_versions=1, grace_s=0))
     for catalog, rows in (("canny@paper", 4), ("canny@1", 4), ("canny", 3)):
         assert select(filled, catalog).num_rows == rows and validate(filled, catalog, deep=True) == []
-    with pytest.raises(BrokenCatalog):
+    with pytest.raises(CatalogNotFound, match=r"version 3 of canny was cleared away"):
         select(filled, "canny@3")
 
 

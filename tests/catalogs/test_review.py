@@ -122,12 +122,12 @@ def test_rejects_have_no_reviews(filled):
 
 
 def test_many_small_reviews_become_one_file_and_old_versions_stay(filled, monkeypatch):
-    monkeypatch.setattr(review, "_FILES", 8)
-    for n in range(review._FILES + 2):
+    monkeypatch.setattr("catalogs.store._SMALL_FILES", 8)
+    for n in range(10):
         review.write(filled, "canny", [ONE if n % 2 else TWO], note=f"note {n}")
     assert len(DeltaTable(filled.table_uri("catalogs/canny/reviews")).file_uris()) < 5
     notes = {row["sample_id"]: row["review_note"] for row in review.newest(filled, "canny").to_pylist()}
-    assert notes == {TWO: f"note {review._FILES}", ONE: f"note {review._FILES + 1}"}
+    assert notes == {TWO: "note 8", ONE: "note 9"}
     assert review.newest(filled, "canny", 1).to_pylist()[0]["review_note"] == "note 0"
 
 

@@ -118,3 +118,15 @@ def test_a_root_without_a_folder(tmp_path, monkeypatch):
     with pytest.raises(BrokenCatalog):
         root.local("media/none")
     assert isinstance(root.local(place), Path)
+
+
+def test_a_file_that_is_recalled_is_in_use(root):
+    scratch = root.scratch(".mp4")
+    scratch.write_bytes(b"film")
+    address = root.put(scratch, "media")
+    root.remember("ab" * 32, address)
+    os.utime(root.path(address), (1.0, 1.0))
+    assert root.recall("ab" * 32) == address
+    assert time.time() - os.stat(root.path(address)).st_mtime < 60
+    os.unlink(root.path(address))
+    assert root.recall("ab" * 32) is None

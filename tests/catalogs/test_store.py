@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import threading
+import time
 
 import pyarrow as pa
 import pytest
@@ -129,3 +131,51 @@ def test_a_lost_data_file_is_a_broken_catalog(root):
     next((root.folder / "t").glob("*.parquet")).write_bytes(b"not parquet")
     with pytest.raises(BrokenCatalog, match="missing or corrupt"):
         table(root).read()
+
+
+def test_many_commits_are_few_files_and_the_same_rows(root, monkeypatch):
+    monkeypatch.setattr("catalogs.store._SMALL_FILES", 5)
+    one, planned = table(root), table(root)
+    planned.overlook()
+    for n in range(23):
+        assert (one if n % 2 else planned).append_new(rows(n), RUN) == 1
+    assert numbers(one) == list(range(23)) and len(one.files()) < 8
+    versions = [row for row in one.history() if row.get("run_id") == "r"]
+    assert len(versions) == 23 and one.version > 24  # the versions that made files one come between
+    for row in versions:
+        then = Table.open(root, "t", key=("id",), version=row["version"]).count()
+        assert then == len([other for other in versions if other["version"] <= row["version"]])
+    assert one.append_new(rows(3, 22), RUN) == 0 and planned.append_new(rows(23, 24), RUN) == 2
+    assert list((root.folder / "t/_delta_log").glob("*.checkpoint.parquet"))
+
+
+def test_four_at_once_while_files_are_made_one(root, monkeypatch):
+    monkeypatch.setattr("catalogs.store._SMALL_FILES", 4)
+    table(root)
+    workers = [threading.Thread(target=_append, args=(root.uri, 6 * k)) for k in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert numbers(table(root)) == list(range(30))
+
+
+def test_versions_are_not_forgotten_after_a_month(root):
+    one = Table.open(root, "t", key=("id",), create=SCHEMA)
+    for n in range(120):
+        one.append_new(rows(n), RUN)
+    month_ago = time.time() - 60 * 86400
+    for file in (root.folder / "t/_delta_log").iterdir():
+        os.utime(file, (month_ago, month_ago))
+    for n in range(120, 205):
+        one.append_new(rows(n), RUN)
+    assert Table.open(root, "t", key=("id",), version=7).count() == 7
+
+
+def test_however_many_versions_little_is_read_to_open(root):
+    one = table(root)
+    for n in range(150):
+        one.append_new(rows(n), RUN)
+    log = root.folder / "t/_delta_log"
+    checkpoint = max(int(file.name[:20]) for file in log.glob("*.checkpoint.parquet"))
+    assert one.version - checkpoint <= 64 and len(one.files()) <= 64
