@@ -42,6 +42,9 @@ bench: .venv/ready .venv-blender/ready
 	$(BIN)/python benchmarks/speech_to_ambient.py
 	$(BIN)/python benchmarks/who_is_talking.py
 	$(BIN)/python benchmarks/blender.py
+	$(BIN)/python benchmarks/loader.py
+	$(BIN)/python benchmarks/catalog.py
+	$(BIN)/python -m benchmarks.browse
 
 .venv/ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
