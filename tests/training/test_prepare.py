@@ -1,13 +1,16 @@
 """The layouts for speed and for room compute what the plain one does."""
 
+import functools
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from tests.training.helpers import random
+from catalogs.root import Root
+from tests.training.helpers import fresh, random
 from tests.training.test_forward import inputs, made
-from training import adapter, forward, memory, prepare
+from training import adapter, data, forward, loop, memory, parallel, prepare
 from training.eight import Linear8
 from training.forward import predict
 
@@ -110,3 +113,37 @@ def test_what_is_wanted_later_is_left_free_and_nothing_at_all_is_said(
     assert memory.fit(room.blocks, lambda: None, CPU, reserve=10_000) == 18
     with pytest.raises(torch.OutOfMemoryError):
         memory.fit(Room(monkeypatch, free=100, floor=200, each=1).blocks, lambda: None, CPU)
+
+
+def test_a_trial_leaves_nothing_behind_and_is_made_once_for_a_shape(
+    root: Root, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = data.load(root, "canny", path, backbone="test")
+    batch = data.read_batch(dataset, dataset.examples[:1])
+    transformer = fresh(path)
+    forward.keep(transformer, "video")
+    parameters = adapter.add(transformer, streams="video", rank=4, alpha=4, seed=0)
+    gradients = parallel.Gradients(parameters.values())
+    gradients.flat.copy_(random(len(gradients.flat)))
+    before, trials = gradients.flat.clone(), []
+
+    def peak(step: Any, device: Any) -> int:
+        step()
+        trials.append(gradients.flat.clone())
+        return 100 + 10 * sum(not block.recompute for block in blocks)
+
+    blocks = forward.adopt(transformer)
+    monkeypatch.setattr(memory, "_peak", peak)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (125, 125))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 0)
+    optimizer = torch.optim.SGD(parameters.values())
+    optimizer.state[blocks[0]] = {"there": True}  # its memory is taken already
+    fits = memory.Fits(blocks, CPU, optimizer)
+    for _ in range(2):
+        for block in blocks:
+            block.recompute = True
+        fits(batch, functools.partial(loop._trial, transformer, batch, CPU, torch.float32, gradients))
+        assert [block.recompute for block in blocks] == [False, False]
+    assert len(trials) == 4 and all(torch.equal(each, before) for each in trials)
+    assert all(parameter.grad is not None for parameter in parameters.values())
+    assert torch.equal(torch.cat([p.grad.flatten() for p in parameters.values()]), before[:-2])
