@@ -449,7 +449,13 @@ def test_the_command_serves_until_it_is_interrupted(filled):
     arguments = ["catalog", "serve", "canny", "--port", "0", "--root", str(filled.folder)]
     home = Path(__file__).parents[2]
     with subprocess.Popen(
-        [sys.executable, "avcontrol.py", *arguments], cwd=home, stdout=subprocess.PIPE, text=True
+        [sys.executable, "avcontrol.py", *arguments],
+        cwd=home,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # ignored where tests run in the background
     ) as running:
         assert running.stdout is not None
         said = running.stdout.readline()
