@@ -338,3 +338,15 @@ def test_a_folder_opens_from_the_disk(page, root, tmp_path):
     assert page.locator("#count").inner_text() == f"4 samples of the first 4 of {ROWS}"
     in_sync(play(page, 1.2))
     page.locator("dd", has_text="CC-BY-4.0").first.wait_for()  # its story
+    page.keyboard.press("Escape")
+    for text, found in [("quality > 0.015 AND quality <= 0.03", 2), ("CLIP 3", 1), ("caption = 'clip 4'", 1)]:
+        page.fill("#where", text)
+        page.press("#where", "Enter")
+        until(page, f"document.querySelectorAll('.card').length === {found}")
+    page.fill("#where", "qualty > 1")
+    page.press("#where", "Enter")
+    page.locator("#error:not([hidden])").wait_for()
+    assert "unknown column 'qualty'" in page.locator("#error").inner_text()
+    page.keyboard.press("Escape")
+    page.click("#show-stats")
+    page.locator(".chart").first.wait_for()

@@ -37,9 +37,9 @@ function read() {
 
 async function update() {
   const {id, where, sort, descending, page} = state, question = JSON.stringify([id, where, sort, descending, page]);
-  byId("where").value = where;
   if (question !== asked) {
     asked = question;
+    byId("where").value = where;  // not when a sample opens or closes: what is being typed stays
     byId("grid").classList.add("waiting");
     try {
       const found = await source.page({id: pins[id] || id, where, sort, descending, start: page * SIZE, size: SIZE});
