@@ -41,11 +41,11 @@ def keep(transformer: Any, streams: str) -> None:
         transformer: `LTX2VideoTransformer3DModel`, with or without adapters.
         streams: `video`, `audio` or `joint` (which needs everything).
     """
-    adopt(transformer)
+    blocks = adopt(transformer)
     if streams == "joint":
         return
     idle = "audio" if streams == "video" else "video"
-    for block in transformer.transformer_blocks:
+    for block in blocks:
         for name in (*_PARTS[idle], *_BETWEEN):
             delattr(block, name)
 
@@ -66,13 +66,12 @@ def predict(
         The velocity [B, T, C] of each used stream's target; rows of the reference are dropped.
     """
     used = {kind: canvas for kind in ("video", "audio") if (canvas := getattr(canvases, kind)) is not None}
-    rows = {kind: canvas.tokens(getattr(noised, kind)) for kind, canvas in used.items()}
     states: dict[str, Any] = dict.fromkeys(("video", "audio"))
     streams: dict[str, Any] = dict.fromkeys(("video", "audio"))
     embedded = {}
     for kind, canvas in used.items():
         project = _part(transformer, kind, "proj_in")
-        states[kind] = project(rows[kind].to(project.weight.dtype))
+        states[kind] = project(canvas.tokens(getattr(noised, kind)).to(project.weight.dtype))
         streams[kind], embedded[kind] = _stream(transformer, kind, canvas, sigma, prompt, both=len(used) == 2)
     blocks = adopt(transformer)
     refresh([group for block in blocks for group in block.groups])
@@ -101,20 +100,19 @@ def _stream(
     transformer: Any, kind: str, canvas: Canvas, sigma: torch.Tensor, prompt: Prompt, *, both: bool
 ) -> tuple[Stream, torch.Tensor]:
     """What the blocks read of a stream, and the time embedding [2, B, D] for the output."""
-    config, name = transformer.config, "" if kind == "video" else "audio_"
-    batch, dtype = len(sigma), transformer.proj_in.weight.dtype
+    config, batch, dtype = transformer.config, len(sigma), transformer.proj_in.weight.dtype
     levels = torch.stack([sigma, torch.zeros_like(sigma)]) * config.timestep_scale_multiplier
-    rows, embedded = _embed(getattr(transformer, f"{name}time_embed"), levels, dtype)
+    rows, embedded = _embed(_part(transformer, kind, "time_embed"), levels, dtype)
 
     text = getattr(prompt, kind).to(dtype)
     if config.use_prompt_embeddings:
-        text = getattr(transformer, f"{name}caption_projection")(text).view(batch, -1, rows.shape[-1])
+        text = _part(transformer, kind, "caption_projection")(text).view(batch, -1, rows.shape[-1])
     bias = None
-    if not bool(prompt.mask.all()):
+    if prompt.mask is not None:
         bias = ((1 - prompt.mask.to(dtype)) * -10_000.0)[:, None, None]
     text_rows = None
     if transformer.prompt_modulation and config.use_prompt_adaln_single:  # LTX-2.3
-        text_rows = _embed(getattr(transformer, f"{name}prompt_adaln"), levels[:1], dtype)[0][0]
+        text_rows = _embed(_part(transformer, kind, "prompt_adaln"), levels[:1], dtype)[0][0]
     stream = Stream(
         clean=canvas.clean()[:, :, None],
         rows=rows,
@@ -171,12 +169,12 @@ def _project(
     transformer: Any, kind: str, x: torch.Tensor, canvas: Canvas, embedded: torch.Tensor
 ) -> torch.Tensor:
     """The velocity of the target's tokens: normalise, modulate, project."""
-    name, count = "" if kind == "video" else "audio_", canvas.target.shape[1]
-    table = getattr(transformer, f"{name}scale_shift_table").to(embedded.dtype)
+    count = canvas.target.shape[1]
+    table = _part(transformer, kind, "scale_shift_table").to(embedded.dtype)
     noised, without = (table[None] + embedded[:, :, None])[:, :, :, None].unbind(0)  # [B, 2, 1, D]
     shift, scale = torch.where(canvas.clean()[:, None, :count, None], without, noised).unbind(1)
-    norm = getattr(transformer, f"{name}norm_out")
-    x = layer_norm(x[:, :count], x.shape[-1:], eps=norm.eps) * (1 + scale) + shift
+    eps = _part(transformer, kind, "norm_out").eps
+    x = layer_norm(x[:, :count], x.shape[-1:], eps=eps) * (1 + scale) + shift
     velocity: torch.Tensor = _part(transformer, kind, "proj_out")(x)
     return velocity
 

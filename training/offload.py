@@ -61,37 +61,31 @@ class Offload:
         self._held[room] = index
 
 
-def _tensors(block: Any) -> list[tuple[Any, str, torch.Tensor]]:
-    """Module, name and value of what is frozen and large enough to be worth moving."""
-    found = []
+def _layout(block: Any) -> tuple[list[tuple[Any, str, torch.Tensor, slice]], int]:
+    """What is frozen and large enough to be worth moving: module, name, value and place; and the bytes of all."""
+    found, size = [], 0
     for module in block.modules():
         for name, value in (*module._parameters.items(), *module._buffers.items()):
             if value is not None and not value.requires_grad and value.ndim == 2 and value.numel() > 0:
-                found.append((module, name, value))
-    return found
+                found.append((module, name, value, slice(size, size + value.nbytes)))
+                size += -(-value.nbytes // _ALIGN) * _ALIGN
+    return found, size
 
 
 def _pack(block: Any) -> torch.Tensor:
     """All of them in one page-locked buffer, from where a copy runs beside computation."""
-    places, size = [], 0
-    for _, _, value in _tensors(block):
-        places.append(size)
-        size += -(-value.numel() * value.element_size() // _ALIGN) * _ALIGN
+    found, size = _layout(block)
     home = torch.empty(size, dtype=torch.uint8, pin_memory=True)
-    for place, (_, _, value) in zip(places, _tensors(block), strict=True):
-        home[place : place + value.numel() * value.element_size()].view(value.dtype).copy_(
-            value.detach().reshape(-1)
-        )
+    for _, _, value, place in found:
+        home[place].view(value.dtype).copy_(value.detach().reshape(-1))
     return home
 
 
 def _point(block: Any, room: torch.Tensor) -> None:
     """Let the block's tensors be views of a room on the GPU."""
-    start = 0
-    for module, name, value in _tensors(block):
-        size = value.numel() * value.element_size()
-        view = room[start : start + size].view(value.dtype).view(value.shape)
+    for module, name, value, place in _layout(block)[0]:
+        view = room[place].view(value.dtype).view(value.shape)
         if name in module._parameters:
-            view = torch.nn.Parameter(view, requires_grad=False)
-        (module._parameters if name in module._parameters else module._buffers)[name] = view
-        start += -(-size // _ALIGN) * _ALIGN
+            module._parameters[name] = torch.nn.Parameter(view, requires_grad=False)
+        else:
+            module._buffers[name] = view

@@ -167,17 +167,28 @@ def audio_canvas(target: torch.Tensor, reference: torch.Tensor | None) -> Canvas
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
-    """Connector outputs of a batch: video [B, L, Dv], audio [B, L, Da], mask [B, L]."""
+    """Connector outputs of a batch.
+
+    Attributes:
+        video: [B, L, Dv].
+        audio: [B, L, Da].
+        mask: [B, L], 1 where a token counts; None where all do, which is decided where the prompt is made, on the
+            CPU, so that no step waits for the GPU to know.
+    """
 
     video: torch.Tensor
     audio: torch.Tensor
-    mask: torch.Tensor
+    mask: torch.Tensor | None
+
+    def __post_init__(self) -> None:
+        """Let a mask go that masks nothing."""
+        if self.mask is not None and self.mask.device.type == "cpu" and bool(self.mask.all()):
+            object.__setattr__(self, "mask", None)
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Prompt:
         """The same on another device, the embeddings in another dtype."""
-        return Prompt(
-            video=self.video.to(device, dtype), audio=self.audio.to(device, dtype), mask=self.mask.to(device)
-        )
+        mask = None if self.mask is None else self.mask.to(device)
+        return Prompt(video=self.video.to(device, dtype), audio=self.audio.to(device, dtype), mask=mask)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from diffusers import LTX2VideoTransformer3DModel
 
-from tests.training.helpers import random
+from tests.training.helpers import moved, random
 from training import adapter, forward, linear, prepare
 from training.forward import predict
 from training.tokens import Prompt, Streams, audio_canvas, video_canvas
@@ -105,9 +105,7 @@ def test_outputs_and_adapter_gradients_are_diffusers_own(name: str, streams: str
         if run is predict:
             forward.keep(transformer, streams)
         parameters = adapter.add(transformer, streams=streams, rank=3, alpha=6, seed=1)
-        for index, (key, parameter) in enumerate(parameters.items()):
-            if "lora_B" in key:
-                parameter.data = random(*parameter.shape, seed=index) * 0.2
+        moved(parameters)
         out = run(transformer, canvases, noised, sigma, text)
         rows = torch.cat([one for one in (out.video, out.audio) if one is not None], dim=1)
         loss = (rows - random(*rows.shape, seed=9)).square().mean()
@@ -196,9 +194,7 @@ def test_bordered_matrices_change_nothing(name: str, streams: str) -> None:
         if bordered:
             for group in groups:
                 linear.border(*group)
-        for index, (key, parameter) in enumerate(parameters.items()):
-            if "lora_B" in key:
-                parameter.data = random(*parameter.shape, seed=index) * 0.2
+        moved(parameters)
         if bordered:
             linear.refresh(groups)
         out = predict(transformer, canvases, noised, sigma, text)

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from catalogs.root import Root
-from tests.training.helpers import fresh, random
+from tests.training.helpers import fresh, moved, random
 from tests.training.test_forward import inputs, made
-from training import adapter, data, forward, loop, memory, parallel, prepare
+from training import adapter, data, forward, loop, memory, offload, parallel, prepare
 from training.eight import Linear8
 from training.forward import predict
 
@@ -24,9 +24,7 @@ def result(name: str, streams: str, weights: str, fast: bool, dtype: torch.dtype
     transformer = made(name).to(dtype)
     forward.keep(transformer, streams)
     parameters = adapter.add(transformer, streams=streams, rank=4, alpha=8, seed=1)
-    for index, (key, parameter) in enumerate(parameters.items()):
-        if "lora_B" in key:
-            parameter.data = random(*parameter.shape, seed=index) * 0.2
+    moved(parameters)
     prepare.place(transformer, CPU, weights=weights)
     if fast:
         prepare.fast(transformer, backend="aot_eager")
@@ -147,3 +145,23 @@ def test_a_trial_leaves_nothing_behind_and_is_made_once_for_a_shape(
     assert len(trials) == 4 and all(torch.equal(each, before) for each in trials)
     assert all(parameter.grad is not None for parameter in parameters.values())
     assert torch.equal(torch.cat([p.grad.flatten() for p in parameters.values()]), before[:-2])
+
+
+def test_a_block_packed_and_unpacked_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The layout alone: page-locked memory and the second stream want a GPU."""
+    real = torch.empty
+    monkeypatch.setattr(torch, "empty", lambda *size, pin_memory=False, **more: real(*size, **more))
+    block = result("2.0", "video", "small", fast=False)[3].transformer_blocks[0]
+    before = {
+        key: value.detach().clone() for key, value in (*block.named_parameters(), *block.named_buffers())
+    }
+    room = offload._pack(block)
+    offload._point(block, room)
+    after = dict((*block.named_parameters(), *block.named_buffers()))
+    assert before.keys() == after.keys() and all(
+        torch.equal(value.float(), after[key].float()) and value.dtype == after[key].dtype
+        for key, value in before.items()
+    )
+    room.zero_()  # what was moved is a view of it, adapters are not
+    assert not after["ff.net.2.base_layer.forth"].float().any()
+    assert after["ff.net.2.lora_A.control.weight"].any() and after["ff.net.2.base_layer.bias"].any()
