@@ -32,6 +32,17 @@ def with_root(function: F) -> F:
     return cast(F, command)
 
 
+def catalog_or_all(function: F) -> F:
+    """The argument CATALOG_ID, which may be left out; the command gets it parsed, or None."""
+
+    @click.argument("catalog_id", metavar="[CATALOG_ID]", required=False, shell_complete=complete_catalog)
+    @functools.wraps(function)
+    def command(catalog_id: str | None, **given: Any) -> Any:
+        return function(catalog=CatalogID.parse(catalog_id) if catalog_id else None, **given)
+
+    return cast(F, command)
+
+
 def catalog_argument(function: F) -> F:
     """The argument CATALOG_ID, completed by the shell; the command gets it parsed."""
 

@@ -17,6 +17,7 @@ from catalogs.errors import ConfigError
 from catalogs.ids import CatalogID
 from catalogs.query import asking, condition, pin, run_sql, table_of
 from catalogs.root import Root
+from catalogs.scan import quoted
 from catalogs.store import Table
 
 Rows = list[dict[str, Any]]
@@ -88,7 +89,7 @@ def diff(root: Root, before: CatalogID, after: CatalogID) -> dict[str, Any]:
 
 def _row_hashes(table: Table, catalog: CatalogID, compared: list[str]) -> pa.Table:
     """The ID of every row, and a hash of all that is compared."""
-    every = ", ".join(map(_quoted, compared))
+    every = ", ".join(map(quoted, compared))
     return run_sql(table, f"SELECT sample_id, hash(row({every})) AS h FROM rows{condition(catalog)}")
 
 
@@ -105,8 +106,8 @@ def _differing(sides: list[pa.Table], table: Table) -> tuple[int, pa.Table]:
 
 def _hashes(table: Table, catalog: CatalogID, compared: list[str], ids: pa.Table) -> pa.Table:
     """IDs, places, and a hash of every compared column, of the rows with these IDs."""
-    place = ", ".join(_quoted(name) if name in table.schema.names else f"NULL AS {name}" for name in _PLACE)
-    hashed = ", ".join(f"hash({_quoted(name)}) AS h{n}" for n, name in enumerate(compared))
+    place = ", ".join(quoted(name) if name in table.schema.names else f"NULL AS {name}" for name in _PLACE)
+    hashed = ", ".join(f"hash({quoted(name)}) AS h{n}" for n, name in enumerate(compared))
     chosen = f"(SELECT * FROM rows{condition(catalog)}) SEMI JOIN ids USING (sample_id)"
     with asking({"rows": table, "ids": ids}) as ask:
         return ask(f"SELECT sample_id, unit_id, {place}, {hashed} FROM {chosen}").to_arrow_table()
@@ -165,7 +166,7 @@ def _why(tables: list[Table], row: dict[str, Any], columns: list[str]) -> str:
     shown = causes or [name for name in columns if name]
     values = []
     for table, sample_id in zip(tables, (row["a"], row["b"]), strict=True):
-        chosen = ", ".join(_quoted(name) for name in shown)
+        chosen = ", ".join(quoted(name) for name in shown)
         found = run_sql(table, f"SELECT {chosen} FROM rows WHERE sample_id = '{sample_id}' LIMIT 1")
         values.append(found.to_pylist()[0])
     return "; ".join(changes(name, values[0][name], values[1][name]) for name in shown)
@@ -204,7 +205,3 @@ def _said(value: Any) -> str:
     hashed = len(text) > 32 and " " not in text and "/" not in text
     most = 12 if hashed else 60  # a hash is known by its beginning
     return text if len(text) <= most else f"{text[:most]}…"
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

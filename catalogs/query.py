@@ -279,7 +279,7 @@ def manifest_hash(sample_ids: Iterable[str], *, ordered: bool = False) -> str:
 def _quoted(name: str, schema: pa.Schema) -> str:
     if name not in (*schema.names, *review.COLUMNS):
         raise _unknown_column(name, schema)
-    return '"' + name.replace('"', '""') + '"'
+    return scan.quoted(name)
 
 
 def _reads_reviews(catalog: CatalogID) -> bool:

@@ -44,9 +44,10 @@ def _local(table: Table) -> list[str]:
 
 
 def _native(connection: duckdb.DuckDBPyConnection, name: str, table: Table, files: list[str]) -> None:
-    source = f"read_parquet([{', '.join(_quoted(file) for file in files)}], union_by_name = true)"
+    paths = ", ".join(quoted(file, "'") for file in files)
+    source = f"read_parquet([{paths}], union_by_name = true)"
     schema = table.schema
-    chosen = {column: _quoted(column, '"') for column in schema.names}
+    chosen = {column: quoted(column) for column in schema.names}
     head = f"CREATE VIEW {name} AS SELECT "
     try:
         connection.execute(f"{head}{', '.join(chosen.values())} FROM {source}")
@@ -61,5 +62,6 @@ def _native(connection: duckdb.DuckDBPyConnection, name: str, table: Table, file
         connection.execute(f"{head}{', '.join(chosen.values())} FROM {source}")
 
 
-def _quoted(text: str, mark: str = "'") -> str:
+def quoted(text: str, mark: str = '"') -> str:
+    """A name in SQL, or with the mark ' a string."""
     return mark + text.replace(mark, 2 * mark) + mark

@@ -14,6 +14,7 @@ from catalogs.errors import ConfigError
 from catalogs.ids import CatalogID
 from catalogs.query import condition, pin, run_sql, table_of
 from catalogs.root import Root
+from catalogs.scan import quoted
 
 _DIGITS = 8
 _KEYS = {"source": "source_sha256", "folder": "regexp_extract(source_uri, '^(.*)/', 1)"}
@@ -72,5 +73,4 @@ def conditions(by: str, validation: float) -> dict[str, str]:
 
 def _key(by: str) -> str:
     """SQL of a group's hash. MD5 is the same everywhere, which DuckDB's hash() is not; hex orders as numbers do."""
-    column = '"' + by.replace('"', '""') + '"'
-    return f"md5(coalesce({_KEYS.get(by) or f'CAST({column} AS VARCHAR)'}, ''))"
+    return f"md5(coalesce({_KEYS.get(by) or f'CAST({quoted(by)} AS VARCHAR)'}, ''))"

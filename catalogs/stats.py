@@ -14,6 +14,7 @@ from catalogs.errors import UnsafePath
 from catalogs.ids import CatalogID
 from catalogs.query import asking, condition, pin, run_sql, table_of
 from catalogs.root import Root
+from catalogs.scan import quoted
 from catalogs.schema import SAMPLES
 from catalogs.store import Table
 
@@ -95,7 +96,7 @@ def _columns(schema: pa.Schema) -> tuple[dict[str, str], list[str]]:
         if field.name in SAMPLES.names:
             continue
         if pa.types.is_integer(field.type) or pa.types.is_floating(field.type):
-            figures[field.name] = _quoted(field.name)
+            figures[field.name] = quoted(field.name)
         elif pa.types.is_string(field.type):
             words.append(field.name)
     return figures, words
@@ -108,7 +109,7 @@ def _summary_sql(figures: dict[str, str], words: Sequence[str], where: str) -> s
     for n in range(len(finite)):
         asked += [f"count(figure{n}) AS c{n}", f"approx_quantile(figure{n}, 0.5) AS med{n}"]
         asked += [f"{what}(figure{n}) AS {what}{n}" for what in ("min", "avg", "max")]
-    asked += [f"approx_count_distinct({_quoted(name)}) AS d{n}" for n, name in enumerate(words)]
+    asked += [f"approx_count_distinct({quoted(name)}) AS d{n}" for n, name in enumerate(words)]
     return f"SELECT {', '.join(asked)} FROM (SELECT *{named} FROM rows{where})"
 
 
@@ -126,8 +127,8 @@ def _spread_sql(
         # The greatest value falls into the last bin, NaN and infinity into none.
         number = f"TRY_CAST(floor(({sql} - {low!r}) * {_scale(low, high, bins)!r}) AS INTEGER)"
         place = f"CASE WHEN isfinite({sql}) THEN least({bins - 1}, {number}) END"
-        asked.append(f"map_entries(histogram({place})) AS {_quoted(name)}")
-    asked += [f"map_entries(histogram({_quoted(name)})) AS {_quoted(name)}" for name in few]
+        asked.append(f"map_entries(histogram({place})) AS {quoted(name)}")
+    asked += [f"map_entries(histogram({quoted(name)})) AS {quoted(name)}" for name in few]
     return f"SELECT {', '.join(asked)} FROM rows{where}"
 
 
@@ -175,7 +176,3 @@ def _size(root: Root, path: str) -> int:
         return int(root.filesystem.get_file_info(root.path(path)).size or 0)
     except UnsafePath:
         return 0
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

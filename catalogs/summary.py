@@ -13,6 +13,7 @@ from catalogs.errors import CatalogError, CatalogNotFound, ConfigError
 from catalogs.ids import CatalogID
 from catalogs.query import condition, names, run_sql, select, table_of
 from catalogs.root import Root
+from catalogs.scan import quoted
 
 Rows = list[dict[str, Any]]
 
@@ -27,13 +28,13 @@ def columns(root: Root, catalog: CatalogID) -> Rows:
     table = table_of(root, catalog.name, version=catalog.version)
     asked = []
     for n, field in enumerate(table.schema):
-        quoted = '"' + field.name.replace('"', '""') + '"'
+        name = quoted(field.name)
         plain = not pa.types.is_nested(field.type)
         number = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
-        distinct = f"count(DISTINCT {quoted})" if plain else "NULL"
-        asked += [f"count({quoted}) AS c{n}", f"{distinct} AS d{n}"]
+        distinct = f"count(DISTINCT {name})" if plain else "NULL"
+        asked += [f"count({name}) AS c{n}", f"{distinct} AS d{n}"]
         for what in ("min", "avg", "max"):
-            asked.append(f"{what}({quoted}) AS {what}{n}" if number else f"NULL AS {what}{n}")
+            asked.append(f"{what}({name}) AS {what}{n}" if number else f"NULL AS {what}{n}")
     sql = f"SELECT count(*) AS rows, {', '.join(asked)} FROM rows{condition(catalog)}"
     told = run_sql(table, sql).to_pylist()[0]
     return [

@@ -9,10 +9,10 @@ from typing import Literal
 
 import click
 
-from catalogs.arguments import catalog_argument, with_root
+from catalogs.arguments import catalog_argument, catalog_or_all, with_root
 from catalogs.errors import ConfigError
 from catalogs.ids import CatalogID
-from catalogs.options import complete_catalog, options, setting
+from catalogs.options import options, setting
 from catalogs.root import Root
 
 
@@ -38,10 +38,10 @@ class ReviewOptions:
 
 
 @click.command()
-@click.argument("catalog_id", metavar="[CATALOG_ID]", required=False, shell_complete=complete_catalog)
+@catalog_or_all
 @with_root
 @options(BrowseOptions)
-def browse(config: BrowseOptions, root: Root, catalog_id: str | None) -> None:
+def browse(config: BrowseOptions, root: Root, catalog: CatalogID | None) -> None:
     """Browse catalogs in the terminal: filter, sort, look at pairs, read their stories, accept and reject.
 
     \b
@@ -50,7 +50,6 @@ def browse(config: BrowseOptions, root: Root, catalog_id: str | None) -> None:
 
     Press ? for the keys. Works over ssh; pictures come by Kitty's protocol, Sixel, or as half blocks in colour.
     """
-    catalog = CatalogID.parse(catalog_id) if catalog_id else None
     if not sys.stdin.isatty() or not sys.stdout.isatty():
         raise ConfigError("browse needs a terminal", "`avcontrol catalog query` and `preview` do without.")
     from catalogs.browse import terminal

@@ -22,6 +22,7 @@ from catalogs.errors import BadQuery, CatalogNotFound
 from catalogs.ids import CatalogID
 from catalogs.query import asking, condition, opened, select, table_of
 from catalogs.root import Root
+from catalogs.scan import quoted
 
 LISTED = ("sample_id", "caption", "quality", "motion", "timeline", "source_uri")
 REJECTED = ("stage", "reason", "message", "source_uri")
@@ -140,7 +141,7 @@ class Pages:
         with self._preparing:
             if self._held is None:
                 with asking({"rows": self._table}, memory=_MEMORY) as ask:
-                    rows = ask(f"SELECT {_quoted(self.columns)} {self._from}{self._by}")
+                    rows = ask(f"SELECT {', '.join(map(quoted, self.columns))} {self._from}{self._by}")
                     self._held = Held(rows.to_arrow_reader(_BATCH))
                 self._count = len(self._held)
             if self.sort and self._order is None:
@@ -154,7 +155,9 @@ class Pages:
 
     def _ask(self, columns: Sequence[str], tail: str = "") -> pa.Table:
         with asking({"rows": self._table}) as ask:
-            return ask(f"SELECT {_quoted(columns)} {self._from}{self._by}{tail}").to_arrow_table()
+            return ask(
+                f"SELECT {', '.join(map(quoted, columns))} {self._from}{self._by}{tail}"
+            ).to_arrow_table()
 
     def _row(self, held: Held, number: int) -> dict[str, Any]:
         row = held.row(number)
@@ -177,7 +180,3 @@ def _known(sort: str, names: Sequence[str]) -> str:
     if sort and sort not in names:
         raise BadQuery(f"cannot sort by {sort!r}", f"Columns: {', '.join(names)}.")
     return sort
-
-
-def _quoted(columns: Sequence[str]) -> str:
-    return ", ".join('"' + name.replace('"', '""') + '"' for name in columns)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import click
 
-from catalogs.arguments import catalog_argument, with_root
+from catalogs.arguments import catalog_argument, catalog_or_all, with_root
 from catalogs.console import positive, progress
 from catalogs.errors import CatalogNotFound, ConfigError
 from catalogs.ids import CatalogID
-from catalogs.options import complete_catalog, options, setting
+from catalogs.options import options, setting
 from catalogs.root import Root
 
 _MOST = 2000
@@ -34,10 +34,10 @@ class HtmlOptions:
 
 
 @click.command()
-@click.argument("catalog_id", metavar="[CATALOG_ID]", required=False, shell_complete=complete_catalog)
+@catalog_or_all
 @with_root
 @options(ServeOptions)
-def serve(config: ServeOptions, root: Root, catalog_id: str | None) -> None:
+def serve(config: ServeOptions, root: Root, catalog: CatalogID | None) -> None:
     """Look at catalogs in a browser on this machine: filter, sort, play pairs in sync, accept and reject.
 
     \b
@@ -49,7 +49,6 @@ def serve(config: ServeOptions, root: Root, catalog_id: str | None) -> None:
     from catalogs.query import condition, names, table_of
     from catalogs.web.server import Server
 
-    catalog = CatalogID.parse(catalog_id) if catalog_id else None
     if catalog:  # a typo is said here, before there is a page
         table_of(root, catalog.name, version=catalog.version)
         condition(catalog)

@@ -11,7 +11,9 @@ from typing import Any
 import av
 import numpy as np
 import pyarrow as pa
+from click.testing import CliRunner, Result
 
+from catalogs.cli import catalog
 from catalogs.query import table_of
 from catalogs.root import Root
 from catalogs.schema import TICKS_PER_SECOND, samples_schema
@@ -144,3 +146,14 @@ def run_info(run_id: str = "run1", **config: Any) -> dict[str, str]:
 
 def commit(root: Root, rows: list[dict[str, Any]], name: str = "canny", run_id: str = "run1") -> int:
     return table_of(root, name, create=SCHEMA).append_new(rows, run_info(run_id), SCHEMA)
+
+
+def ask(root: Root, *words: str) -> Result:
+    result = CliRunner().invoke(catalog, list(words), env={"AVCONTROL_ROOT": root.uri})
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def as_json(root: Root, *words: str) -> Any:
+    return json.loads(ask(root, *words, "--json").stdout)

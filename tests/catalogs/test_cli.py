@@ -5,25 +5,14 @@ import io
 import json
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from catalogs import console
 from catalogs.cli import catalog
 from catalogs.options import complete_catalog
-from tests.catalogs.helpers import commit, make_row
+from tests.catalogs.helpers import as_json, ask, commit, make_row
 
 COMMANDS = ["list", "show", "query", "preview", "rejects", "explain", "validate"]
-
-
-def ask(root, *words: str) -> Result:
-    result = CliRunner().invoke(catalog, list(words), env={"AVCONTROL_ROOT": root.uri})
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
-
-
-def as_json(root, *words: str):
-    return json.loads(ask(root, *words, "--json").stdout)
 
 
 def test_commands():

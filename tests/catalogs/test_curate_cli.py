@@ -9,24 +9,13 @@ import os
 import shlex
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from catalogs import console
 from catalogs.cli import catalog
 from catalogs.curate_cli import COMMANDS
 from catalogs.query import select, table_of
-from tests.catalogs.helpers import commit, make_row, store, write_audio
-
-
-def ask(root, *words: str) -> Result:
-    result = CliRunner().invoke(catalog, list(words), env={"AVCONTROL_ROOT": root.uri})
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
-
-
-def as_json(root, *words: str):
-    return json.loads(ask(root, *words, "--json").stdout)
+from tests.catalogs.helpers import as_json, ask, commit, make_row, store, write_audio
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
