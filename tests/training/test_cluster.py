@@ -91,7 +91,8 @@ def test_what_a_worker_cannot_use_comes_back_as_one_line(tmp_path: Path, path: P
 @pytest.mark.skipif(torch.cuda.is_available(), reason="has GPUs")
 def test_more_gpus_than_there_are(root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)  # a cluster may get more, this machine does not
-    with pytest.raises(ConfigError, match="--gpus 2: this machine has 0"):
+    # Another test's cluster, should this process be in one, has at most one.
+    with pytest.raises(ConfigError, match="--gpus 2: this machine has [01]"):
         run(root, tmp_path, gpus=2, device="auto")
 
 
