@@ -92,7 +92,7 @@ def test_what_a_worker_cannot_use_comes_back_as_one_line(tmp_path: Path, path: P
 def test_more_gpus_than_there_are(root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)  # a cluster may get more, this machine does not
     # Another test's cluster, should this process be in one, has at most one.
-    with pytest.raises(ConfigError, match="--gpus 2: this machine has [01]"):
+    with pytest.raises(ConfigError, match=r"--gpus 2: this machine has [01]"):
         run(root, tmp_path, gpus=2, device="auto")
 
 
