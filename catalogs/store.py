@@ -10,8 +10,6 @@ that a thousand commits open like a few. That is a version of the same rows, and
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import random
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,7 +21,7 @@ from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, wr
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from pyarrow import fs
 
-from catalogs import deltalog
+from catalogs import compaction, deltalog
 from catalogs.errors import BrokenCatalog, CatalogError, CatalogNotFound, StorageError
 from catalogs.root import Root, storage_errors
 from catalogs.schema import SCHEMA_VERSION
@@ -31,10 +29,10 @@ from catalogs.schema import SCHEMA_VERSION
 _ATTEMPTS = 200
 _DELETE_CHUNK = 500
 _SMALL_FILES = 64
-_SMALL, _MERGED = 4 * 2**20, 32 * 2**20  # bytes of a file that is merged, and of what files are merged to
 HOOKS = PostCommitHookProperties(cleanup_expired_logs=False)
 """Of every commit: by default Delta cuts log entries older than 30 days, and with them the versions that IDs name."""
-_SETTINGS = {"avcontrol.schema": str(SCHEMA_VERSION), "delta.enableExpiredLogCleanup": "false"}
+SETTINGS = {"avcontrol.schema": str(SCHEMA_VERSION), "delta.enableExpiredLogCleanup": "false"}
+"""Of every table."""
 
 
 def delta_table(root: Root, name: str, version: int | None = None) -> DeltaTable:
@@ -98,7 +96,7 @@ class Table:
                     uri,
                     create,
                     mode="ignore",
-                    configuration=_SETTINGS,
+                    configuration=SETTINGS,
                     storage_options=root.storage_options,
                     raise_if_key_not_exists=False,
                 )
@@ -313,7 +311,7 @@ class Table:
     def _delete_where(self, condition: str, run: Mapping[str, str]) -> int:
         for attempt in range(_ATTEMPTS):
             try:
-                with self._alone(), storage_errors(self.root.table_uri(self.name)):
+                with storage_errors(self.root.table_uri(self.name)):
                     self.refresh()
                     metrics = self._delta.delete(
                         condition, commit_properties=_once(run), post_commithook_properties=HOOKS
@@ -324,35 +322,16 @@ class Table:
         raise self._crowded()
 
     def _compact(self) -> None:
-        """Make the many small files one, if there are many. What earlier versions need stays.
-
-        Delta lets two compactions of the same files through, and rows are double then. So they take turns by a
-        lock, which local roots alone have.
-        """
-        sizes = pa.table(self._delta.get_add_actions())["size_bytes"].to_pylist()
-        if self.root.folder is None or sum(size < _SMALL for size in sizes) < _SMALL_FILES:
+        """Make the many small files one, if there are many. What earlier versions need stays."""
+        if len(compaction.small(self._delta)) < _SMALL_FILES:
             return
+        schema = pa.schema(self._delta.schema().to_arrow())
+        how = _once({"program": "compact"})
         try:
-            with self._alone(), storage_errors(self.root.table_uri(self.name)):
-                self.refresh()
-                self._delta.optimize.compact(
-                    target_size=_MERGED,
-                    commit_properties=_once({"program": "compact"}),
-                    post_commithook_properties=HOOKS,
-                )
+            compaction.compact(self.root, self.name, self._delta, schema, how, HOOKS)
             self.checkpoint()
-        except DeltaError:  # another commit came first: next time
+        except (DeltaError, pa.ArrowException, OSError):  # another commit, or a bad file: next time
             self.refresh()
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Keep others from removing data files meanwhile, in a local root."""
-        if self.root.folder is None:
-            yield
-            return
-        with (self.root.folder / self.name / "_removing.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
 
     def _crowded(self) -> StorageError:
         return StorageError(

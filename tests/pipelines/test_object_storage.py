@@ -196,6 +196,28 @@ def test_commits_that_come_second_are_made_again(endpoint: str, bucket: str) -> 
     assert refused(endpoint) > before  # the race was on
 
 
+def test_many_small_files_become_one_while_two_write(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("catalogs.store._SMALL_FILES", 5)
+    root = Root.open(bucket.replace("/deep/root", "/small"))
+    table_of(root, "small", create=pa.schema([("sample_id", pa.string()), ("unit_id", pa.string())]))
+
+    def append(me: int) -> None:
+        table = table_of(root, "small")
+        for n in range(15):
+            table.append_new([{"sample_id": f"{n}-{me}", "unit_id": "u"}], {"run_id": str(me)})
+
+    both = [threading.Thread(target=append, args=(me,)) for me in range(2)]
+    for thread in both:
+        thread.start()
+    for thread in both:
+        thread.join()
+    table = table_of(root, "small")
+    assert sorted(table.read()["sample_id"].to_pylist()) == sorted(
+        f"{n}-{m}" for n in range(15) for m in (0, 1)
+    )
+    assert len(table.files()) <= 8 and any(one.get("program") == "compact" for one in table.history())
+
+
 def test_a_large_file_goes_up_in_parts(endpoint: str, built: Root) -> None:
     bytes_ = np.random.default_rng(0).bytes(12_000_000)
     scratch = built.scratch(".bin")
