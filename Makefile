@@ -43,7 +43,7 @@ bench: .venv/ready .venv-blender/ready
 	$(BIN)/python benchmarks/who_is_talking.py
 	$(BIN)/python benchmarks/blender.py
 	$(BIN)/python benchmarks/loader.py
-	$(BIN)/python benchmarks/catalog.py
+	$(BIN)/python -m benchmarks.catalog
 	$(BIN)/python -m benchmarks.browse
 
 .venv/ready: pyproject.toml

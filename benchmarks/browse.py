@@ -1,6 +1,6 @@
 """Browsing a million rows: first page, pages, sort and memory, beside DuckDB alone over the same Parquet files.
 
-python benchmarks/browse.py [--rows 1000000]
+python -m benchmarks.browse [--rows 1000000]
 """
 
 from __future__ import annotations

@@ -187,7 +187,7 @@ def asking(
         The function that takes a SELECT.
     """
     about = next(table for table in tables.values() if isinstance(table, Table))
-    config = {}
+    config: dict[str, str] = {}
     with contextlib.ExitStack() as stack:
         if memory:  # every thread holds buffers of its own
             spill = stack.enter_context(tempfile.TemporaryDirectory(prefix="avcontrol-"))
@@ -196,7 +196,6 @@ def asking(
                 "threads": str(min(4, os.cpu_count() or 4)),
                 "temp_directory": spill,
             }
-        connection = stack.enter_context(duckdb.connect(config=config))
         known: set[str] = set()
 
         def ask(sql: str) -> duckdb.DuckDBPyRelation:
@@ -209,7 +208,7 @@ def asking(
             return connection.sql(sql)
 
         try:
-            scan.register(connection, tables)
+            connection = stack.enter_context(scan.connect(tables, config))
             yield ask
         except duckdb.BinderException as error:
             named = re.search(r'column "([^"]+)" not found', str(error))

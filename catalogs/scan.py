@@ -6,6 +6,7 @@ Either way a query can read these rows and nothing else.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 
 import duckdb
@@ -13,17 +14,40 @@ import pyarrow as pa
 
 from catalogs.store import Table
 
+_KEPT = 4
+_kept: dict[tuple[str, ...], duckdb.DuckDBPyConnection] = {}
+_keeping = threading.Lock()
 _MANY = 2000  # footers are read one after the other before a query starts; Arrow opens files as it goes
 _GLOB = frozenset("*?[")
 
 
-def register(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, Table | pa.Table]) -> None:
-    """Make tables known to a fresh connection by name, and shut it off from everything else."""
-    files = {name: _local(table) if isinstance(table, Table) else [] for name, table in tables.items()}
+def connect(tables: Mapping[str, Table | pa.Table], config: Mapping[str, str]) -> duckdb.DuckDBPyConnection:
+    """A connection that knows tables by name, and nothing else.
+
+    Starting and ending a database takes as long as a query over a million rows, and a second query need not read the
+    files' footers again. So this process keeps the databases of the table versions it asked last; not where ``config``
+    limits one, or more than ``rows`` is asked.
+    """
+    files = {name: _local(table) for name, table in tables.items() if isinstance(table, Table)}
+    rows = tables.get("rows")
+    if config or len(tables) > 1 or not isinstance(rows, Table) or not files["rows"]:
+        return _started(tables, files, config)
+    which = (rows.root.uri, rows.name, rows.id, str(rows.version), *rows.schema.names)
+    with _keeping:
+        database = _kept.pop(which, None) or _started(tables, files, config)
+        _kept[which] = database  # the newest last
+        if len(_kept) > _KEPT:
+            del _kept[next(iter(_kept))]  # ends with its last connection
+        return database.cursor()
+
+
+def _started(
+    tables: Mapping[str, Table | pa.Table], files: Mapping[str, list[str]], config: Mapping[str, str]
+) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(config=dict(config))
     connection.execute("SET allowed_paths = ?", [[file for paths in files.values() for file in paths]])
-    connection.execute(
-        "SET parquet_metadata_cache = true"
-    )  # else a view's footers are read again when it is asked
+    # Else a view's footers are read again when it is asked.
+    connection.execute("SET parquet_metadata_cache = true")
     connection.execute("SET enable_external_access = false")
     for name, table in tables.items():
         if not isinstance(table, Table):
@@ -32,6 +56,7 @@ def register(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, Table |
             _native(connection, name, table, files[name])
         else:
             connection.register(name, table.dataset())
+    return connection
 
 
 def _local(table: Table) -> list[str]:

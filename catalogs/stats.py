@@ -54,6 +54,8 @@ def stats(root: Root, catalog: CatalogID, *, bins: int = BINS, sizes: bool = Tru
     figures, words = _columns(table.schema)
     with asking({"rows": table}, _MEMORY) as ask:
         told = ask(_summary_sql(figures, words, where)).to_arrow_table().to_pylist()[0]
+        # Apart: beside it DuckDB sets the rows of all columns aside, which takes twice as long.
+        sources = ask(f"SELECT count(DISTINCT source_sha256) FROM rows{where}").fetchall()[0][0]
         ranges = {name: (told[f"min{n}"], told[f"max{n}"]) for n, name in enumerate(figures) if told[f"c{n}"]}
         few = [
             name for n, name in enumerate(words) if 0 < told[f"d{n}"] <= _FEW * 1.2
@@ -62,8 +64,8 @@ def stats(root: Root, catalog: CatalogID, *, bins: int = BINS, sizes: bool = Tru
     return {
         "catalog": str(pinned),
         "samples": told["samples"],
-        "sources": told["sources"],
-        "hours": (told["seconds"] or 0.0) / 3600,
+        "sources": sources,
+        "hours": (told["avg0"] or 0.0) * told["c0"] / 3600,
         **(_sizes(root, table, where) if sizes else {}),
         "figures": [
             {
@@ -103,7 +105,7 @@ def _columns(schema: pa.Schema) -> tuple[dict[str, str], list[str]]:
 
 
 def _summary_sql(figures: dict[str, str], words: Sequence[str], where: str) -> str:
-    asked = ["count(*) AS samples", "count(DISTINCT source_sha256) AS sources", f"sum({_SECONDS}) AS seconds"]
+    asked = ["count(*) AS samples"]
     finite = [f"CASE WHEN isfinite(CAST({sql} AS DOUBLE)) THEN {sql} END" for sql in figures.values()]
     named = "".join(f", {sql} AS figure{n}" for n, sql in enumerate(finite))
     for n in range(len(finite)):

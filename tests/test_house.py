@@ -204,6 +204,24 @@ def test_every_command_is_written_about(written: str, name: str) -> None:
     assert f"avcontrol {name}" in written
 
 
+def test_benchmarks_start_as_is_written() -> None:
+    """One that imports another starts as a module, wherever its start is written."""
+    together = [
+        file.stem for file in (HOME / "benchmarks").glob("*.py") if "\nfrom benchmarks" in file.read_text()
+    ]
+    assert "catalog" in together
+    places = [
+        *HOME.glob("*.md"),
+        *(HOME / "docs").rglob("*.md"),
+        HOME / "Makefile",
+        *(HOME / "benchmarks").glob("*.py"),
+    ]
+    said = {place: re.findall(r"python benchmarks/(\w+)\.py", place.read_text()) for place in places}
+    assert not {
+        place.name: set(named) & set(together) for place, named in said.items() if set(named) & set(together)
+    }
+
+
 def test_the_shape_of_the_house_is_installed() -> None:
     import tomllib
 

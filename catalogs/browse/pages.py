@@ -26,7 +26,6 @@ from catalogs.scan import quoted
 
 LISTED = ("sample_id", "caption", "quality", "motion", "timeline", "source_uri")
 REJECTED = ("stage", "reason", "message", "source_uri")
-_NEAR = 1000  # rows that a LIMIT finds quickly
 _MEMORY, _BATCH = "256MB", 8192  # most that DuckDB keeps while it streams, and rows at a time
 
 
@@ -114,14 +113,14 @@ class Pages:
     def page(self, start: int, size: int) -> list[dict[str, Any]]:
         """Rows ``start`` to ``start + size``, dicts of the columns; fewer at the end.
 
-        Only the first rows in the order of the files come without :meth:`prepare`; others wait for it.
+        Before :meth:`prepare` is done, rows in the order of the files are read past those before; sorted ones wait.
 
         Raises:
             BadQuery: WHERE names an unknown column or does not fit a column's type.
             BrokenCatalog: A data file is missing or corrupt.
             StorageError: No room for temporary files.
         """
-        if not self.ready and not self.sort and start + size <= _NEAR:
+        if not self.ready and not self.sort:
             return list(self._ask(self.columns, f" LIMIT {int(size)} OFFSET {int(start)}").to_pylist())
         self.prepare()
         assert self._held is not None
