@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -31,7 +33,7 @@ class Fault:
         problem: ``cut_log_entry``, ``lost_log_entry``, ``broken_log_entry`` or ``broken_checkpoint``.
         path: The file, in the root.
         what: The same in words.
-        mendable: Whether setting the file aside mends it.
+        mendable: Whether setting the file aside mends it; of other entries a part may be put back.
     """
 
     problem: str
@@ -84,7 +86,7 @@ def faults(root: Root, table: str, *, whole: bool = False) -> Iterator[Fault]:
                     mendable=False,
                 )
             at_end = False
-        elif not _is_entry(root, f"{folder}/{entries[version]}"):
+        elif not actions(root, f"{folder}/{entries[version]}")[1]:
             yield Fault(
                 problem="cut_log_entry" if at_end else "broken_log_entry",
                 path=f"{folder}/{entries[version]}",
@@ -105,13 +107,38 @@ def is_empty(folder: Path, table: str, version: int) -> bool:
         return False
 
 
-def _is_entry(root: Root, path: str) -> bool:
+def actions(root: Root, path: str) -> tuple[list[dict[str, Any]], bool]:
+    """The actions of an entry, those before a cut; and whether that is all of it."""
     with root.filesystem.open_input_stream(root.path(path)) as stream:
         lines = stream.read().splitlines()
-    try:
-        return bool(lines) and all(isinstance(json.loads(line), dict) for line in lines)
-    except ValueError:
-        return False
+    found: list[dict[str, Any]] = []
+    for line in lines:
+        try:
+            action = json.loads(line)
+        except ValueError:
+            break
+        if not isinstance(action, dict):
+            break
+        found.append(action)
+    return found, bool(lines) and len(found) == len(lines)
+
+
+def named(root: Root, table: str) -> set[str]:
+    """The data files that any entry or checkpoint of a table's log has ever named."""
+    folder, found = f"{table}/_delta_log", set[str]()
+    for info in root.filesystem.get_file_info(fs.FileSelector(root.path(folder), allow_not_found=True)):
+        path = f"{folder}/{PurePosixPath(info.path).name}"
+        if path.endswith(".json"):
+            said = actions(root, path)[0]
+        elif path.endswith(".checkpoint.parquet"):
+            said = pq.read_table(
+                root.path(path), filesystem=root.filesystem, columns=["add.path", "remove.path"]
+            ).to_pylist()
+        else:
+            continue
+        for action in said:
+            found |= {unquote(one["path"]) for kind in ("add", "remove") if (one := action.get(kind))}
+    return found
 
 
 def _is_parquet(root: Root, path: str) -> bool:

@@ -1,9 +1,9 @@
 """Mending a catalog: damage is set aside, what lies elsewhere is put back, the rest is listed to be made again.
 
-In this order: the logs, so that the tables open; data files that cannot be read, whose rows a new version leaves out;
-files of rows; at last the ledger, which forgets every unit with fewer rows than it says. Killed in between, the next
-time goes on. Nothing is deleted: damaged files lie under ``set-aside/`` afterwards, and earlier versions stay as they
-were.
+In this order: the logs, so that the tables open; data files that cannot be read, whose rows a new version leaves out,
+and those that no log names any more, whose rows it takes in; files of rows; at last the ledger, which forgets every
+unit with fewer rows than it says. Killed in between, the next time goes on. Nothing is deleted: damaged files lie under
+``set-aside/`` afterwards, and earlier versions stay as they were.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as pads
+import pyarrow.parquet as pq
 from pyarrow import fs
 
-from catalogs import deltalog
+from catalogs import repair_log
 from catalogs.errors import BrokenCatalog, CatalogNotFound, ConfigError
 from catalogs.explain import command
 from catalogs.ids import CatalogID
 from catalogs.query import table_of
 from catalogs.referenced import KINDS
+from catalogs.repair_log import RUN, did, set_aside, write
 from catalogs.root import Root, file_sha256, storage_errors
-from catalogs.store import delta_table
 from catalogs.validate import Finding, broken_files, find, lost_units, open_table, tables
 
-_RUN = {"program": "validate --fix"}
 _LISTED = ("unit_id", "source_uri", "timeline")
 Rows = list[dict[str, str]]
 
@@ -39,7 +39,7 @@ def repair(root: Root, catalog: CatalogID, *, deep: bool = False, copies: Root |
         root: Where it lies.
         catalog: Its name.
         deep: Open every file of every row, not of a few.
-        copies: Another root, such as a backup, whose media may be put back.
+        copies: Another root, such as a backup, whose log entries, data files and media may be put back.
 
     Returns:
         What was done, in order: ``done``, ``where``, ``what``. Empty when there was nothing to mend.
@@ -50,10 +50,10 @@ def repair(root: Root, catalog: CatalogID, *, deep: bool = False, copies: Root |
     """
     if catalog.version is not None or catalog.where:
         raise ConfigError(f"--fix mends the newest version, not {catalog}", f"Write {catalog.name}.")
-    done = [*_mend_logs(root, catalog.name), *_drop_files(root, catalog.name)]
+    done = _mend_tables(root, catalog.name, copies)
     found = find(root, catalog, deep=deep)
     for tag in [one for one in found if one.problem == "broken_tag"]:
-        done.append(_did("set aside", _set_aside(root, tag.path), tag.what))
+        done.append(did("set aside", set_aside(root, tag.path), tag.what))
     done += _mend_rows(root, catalog.name, found, copies)
     return done + _forget_units(root, catalog.name)
 
@@ -78,39 +78,43 @@ def rebuild_command(root: Root, name: str) -> str:
     return next((command(one) for one in history if one.get("program") == "build" and one.get("config")), "")
 
 
-def _mend_logs(root: Root, name: str) -> Rows:
+def _mend_tables(root: Root, name: str, copies: Root | None) -> Rows:
+    """The logs, then data files that cannot be read: put back, or a new version is without their rows."""
     done = []
     for place in tables(root, name):
-        again = False
-        while True:  # behind a cut entry there may be another
-            fault = next((one for one in deltalog.faults(root, place) if one.mendable), None)
-            if fault is None:
-                break
-            again = again or fault.problem == "broken_checkpoint"
-            done.append(_did("set aside", _set_aside(root, fault.path), fault.what))
-        if again and next(deltalog.faults(root, place), None) is None:
-            delta = delta_table(root, place)
-            delta.create_checkpoint()
-            done.append(_did("made again", f"{place}/_delta_log", f"checkpoint {delta.version()}"))
-    return done
-
-
-def _drop_files(root: Root, name: str) -> Rows:
-    done = []
-    for place in tables(root, name):
+        logged = repair_log.mend(root, place, copies)
+        done += logged
         try:
             table = open_table(root, place)
         except BrokenCatalog:  # stays a problem
             continue
         for broken in list(broken_files(table)):
             gone = not root.exists(broken.path)
-            where = broken.path if gone else _set_aside(root, broken.path)
-            done.append(_did("missing" if gone else "set aside", where, broken.what))
-        if dropped := table.drop_lost(_RUN):
+            where = broken.path if gone else set_aside(root, broken.path)
+            done.append(did("missing" if gone else "set aside", where, broken.what))
+            if came_from := _data_file(root, broken.path, copies):
+                done.append(did("put back", broken.path, f"from {came_from}"))
+        if dropped := table.drop_lost(RUN):
             table.refresh()
             what = f"version {table.version} without the rows of {len(dropped)} data files"
-            done.append(_did("left out", place, what))
+            done.append(did("left out", place, what))
+        if logged:
+            done += repair_log.find_rows(root, table)
     return done
+
+
+def _data_file(root: Root, path: str, copies: Root | None) -> str:
+    """Put a data file, whose name is its own alone, back; returns where it came from, "" for nowhere."""
+    if copies is None or not copies.exists(path):
+        return ""
+    with storage_errors(path), copies.filesystem.open_input_stream(copies.path(path)) as source:
+        content = source.read()
+    try:
+        pq.read_table(pa.BufferReader(content))
+    except (pa.ArrowInvalid, OSError):
+        return ""
+    write(root, path, content)
+    return f"{copies.uri}/{path}"
 
 
 def _mend_rows(root: Root, name: str, found: list[Finding], copies: Root | None) -> Rows:
@@ -123,18 +127,18 @@ def _mend_rows(root: Root, name: str, found: list[Finding], copies: Root | None)
     done, lost = [], set[str]()
     for path, samples in damaged.items():
         if root.exists(path):
-            done.append(_did("set aside", _set_aside(root, path), f"{path} is damaged"))
+            done.append(did("set aside", set_aside(root, path), f"{path} is damaged"))
         came_from = _put_back(root, path, elsewhere.get(PurePosixPath(path).name, []), copies)
         if came_from:
-            done.append(_did("put back", path, f"from {came_from}"))
+            done.append(did("put back", path, f"from {came_from}"))
         else:
             lost |= samples
     if lost:
         _list_units(root, name, _units_of(root, name, lost))
         table = table_of(root, name)
-        removed = table.delete("sample_id", lost, _RUN)
+        removed = table.delete("sample_id", lost, RUN)
         what = f"version {table.version} without {removed} rows whose files are lost"
-        done.append(_did("left out", table.name, what))
+        done.append(did("left out", table.name, what))
     return done
 
 
@@ -151,8 +155,8 @@ def _forget_units(root: Root, name: str) -> Rows:
         return []
     # The list first: what is in it and still in the ledger does not count.
     _list_units(root, name, lost.select(list(_LISTED)).to_pylist())
-    table_of(root, name, "ledger").delete("ledger_id", lost["ledger_id"].to_pylist(), _RUN)
-    return [_did("to be made again", _list_path(name), f"{len(lost)} units")]
+    table_of(root, name, "ledger").delete("ledger_id", lost["ledger_id"].to_pylist(), RUN)
+    return [did("to be made again", _list_path(name), f"{len(lost)} units")]
 
 
 def _list_units(root: Root, name: str, units: list[dict[str, Any]]) -> None:
@@ -161,11 +165,7 @@ def _list_units(root: Root, name: str, units: list[dict[str, Any]]) -> None:
     writer = csv.DictWriter(text, _LISTED, lineterminator="\n")
     writer.writeheader()
     writer.writerows(every.values())
-    with (
-        storage_errors(root.uri),
-        root.filesystem.open_output_stream(root.path(_list_path(name))) as sink,
-    ):
-        sink.write(text.getvalue().encode())
+    write(root, _list_path(name), text.getvalue().encode())
 
 
 def _list_path(name: str) -> str:
@@ -203,16 +203,3 @@ def _put_back(root: Root, path: str, here: list[str], copies: Root | None) -> st
             return one if where is root else f"{where.uri}/{one}"
         part.unlink(missing_ok=True)
     return ""
-
-
-def _set_aside(root: Root, path: str) -> str:
-    """Move a file out of the way, under a name that nothing reads; returns it."""
-    aside = f"set-aside/{path}.damaged"
-    with storage_errors(root.uri):
-        root.filesystem.create_dir(root.path(str(PurePosixPath(aside).parent)))
-        root.filesystem.move(root.path(path), root.path(aside))
-    return aside
-
-
-def _did(done: str, where: str, what: str) -> dict[str, str]:
-    return {"done": done, "where": where, "what": what}

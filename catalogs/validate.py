@@ -137,7 +137,7 @@ def _log_problems(root: Root, name: str) -> Iterator[Finding]:
             do = (
                 "--fix sets it aside"
                 if fault.mendable
-                else "restore it from a copy; versions before it can be read"
+                else "--fix puts back what is left of it, --copies all of it"
             )
             yield Finding(problem=fault.problem, where=place, what=fault.what, do=do, path=fault.path)
 

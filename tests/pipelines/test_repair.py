@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -70,6 +71,23 @@ def log_of(kind: str, part: float) -> Callable[[Root], None]:
     return cut
 
 
+def old_log_of(kind: str, version: int, part: float | None) -> Callable[[Root], None]:
+    """Damage to an entry that later ones build on; None removes it."""
+
+    def cut(root: Root) -> None:
+        log = root.folder / f"catalogs/canny/{kind}/_delta_log"
+        for file in (*log.glob("*.checkpoint.parquet"), *log.glob("_last_checkpoint")):
+            file.unlink()
+        file = log / f"{version:020}.json"
+        assert file.stat().st_size and file.with_name(f"{version + 1:020}.json").exists()
+        content = file.read_bytes()
+        file.unlink()
+        if part is not None:
+            file.write_bytes(content[: int(part * len(content))])
+
+    return cut
+
+
 def checkpoint(root: Root) -> None:
     newest(root, "samples/_delta_log", "*.checkpoint.parquet").write_bytes(b"PAR1 and no more")
 
@@ -94,9 +112,13 @@ def media(column: str, change: Callable[[Path], object]) -> Callable[[Root], Non
 
 
 DAMAGE: dict[str, tuple[Callable[[Root], None], str, int]] = {  # what, the problem, units to make again
-    "samples log cut": (log_of("samples", 0.5), "cut_log_entry", 1),
-    "samples log emptied": (log_of("samples", 0), "cut_log_entry", 1),
-    "ledger log cut": (log_of("ledger", 0.9), "cut_log_entry", 1),
+    "samples log cut": (log_of("samples", 0.5), "cut_log_entry", 0),
+    "samples log emptied": (log_of("samples", 0), "cut_log_entry", 0),
+    "samples log cut in the middle": (old_log_of("samples", 2, 0.5), "broken_log_entry", 0),
+    "samples log lost in the middle": (old_log_of("samples", 1, None), "lost_log_entry", 0),
+    "samples log without its beginning": (old_log_of("samples", 0, None), "lost_log_entry", 0),
+    "ledger log emptied in the middle": (old_log_of("ledger", 2, 0), "broken_log_entry", 0),
+    "ledger log cut": (log_of("ledger", 0.9), "cut_log_entry", 0),
     "checkpoint": (checkpoint, "broken_checkpoint", 0),
     "samples file cut": (truncated("samples"), "unreadable_parquet", 1),
     "samples file gone": (gone, "unreadable_parquet", 1),
@@ -127,3 +149,34 @@ def test_what_was_damaged_is_mended_or_made_again(built, tmp_path, name):
     assert (done, skipped) == (units, 4 - units)
     assert content(root) == before
     assert validate(root, CANNY, deep=True) == [] and rebuild_list(root, "canny") == []
+
+
+def test_a_copy_of_the_root_gives_entries_and_data_files_back(built, tmp_path):
+    _, whole = built
+    root, copy = (Root.open(str(shutil.copytree(whole, tmp_path / name))) for name in ("root", "copy"))
+    before, pinned = content(root), select(root, "canny@2").to_pylist()
+    entry = root.folder / f"catalogs/canny/samples/_delta_log/{2:020}.json"
+    as_it_was, version = entry.read_bytes(), table_of(root, "canny").version
+    old_log_of("samples", 2, 0.5)(root)
+    gone(root)
+    truncated("ledger")(root)
+    done = repair(root, CANNY, copies=copy)
+    assert [one["done"] for one in done].count("put back") == 3 and "left out" not in {
+        one["done"] for one in done
+    }
+    assert [json.loads(line) for line in entry.read_bytes().splitlines()] == [
+        json.loads(line) for line in as_it_was.splitlines()
+    ]
+    assert validate(root, CANNY, deep=True) == [] and table_of(root, "canny").version == version
+    assert content(root) == before and select(root, "canny@2").to_pylist() == pinned
+
+
+def test_another_root_is_no_copy(built, tmp_path):
+    clips, whole = built
+    root = Root.open(str(shutil.copytree(whole, tmp_path / "root")))
+    again(clips, tmp_path / "other")
+    before = content(root)
+    old_log_of("samples", 2, 0.5)(root)
+    done = repair(root, CANNY, copies=Root.open(str(tmp_path / "other")))
+    assert "found again" in {one["done"] for one in done}
+    assert content(root) == before and validate(root, CANNY, deep=True) == []
