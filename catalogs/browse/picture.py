@@ -66,14 +66,12 @@ class Picture(Widget):
 
     def _sixel(self, image: Image.Image) -> list[Strip]:
         columns, rows = (side // cell for side, cell in zip(image.size, self.terminal.cell, strict=True))
-        # It goes out with the last line, when the blanks are drawn; the cursor goes up to the corner and comes back.
+        # It goes out with the last line, after its blanks, which would wipe it out: from their first cell up to the
+        # corner, and back behind the last.
         up = f"\x1b[{rows - 1}A" if rows > 1 else ""
-        data = f"\x1b7{up}{sixel.encode(image)}\x1b8"
-        control = Segment(
-            data, None, [(ControlType.CURSOR_FORWARD, 0)]
-        )  # counts as no cells and is never cut
+        here, draw = _control("\x1b7"), _control(f"\x1b8{up}{sixel.encode(image)}\x1b8\x1b[{columns}C")
         blank = Segment(" " * columns, self.rich_style)
-        return [Strip([blank], columns)] * (rows - 1) + [Strip([control, blank], columns)]
+        return [Strip([blank], columns)] * (rows - 1) + [Strip([here, blank, draw], columns)]
 
     def _forget(self) -> None:
         if self._number:
@@ -83,6 +81,10 @@ class Picture(Widget):
     def _write(self, data: str) -> None:
         if self.app._driver:  # in order with what Textual itself writes
             self.app._driver.write(data)
+
+
+def _control(data: str) -> Segment:
+    return Segment(data, None, [(ControlType.CURSOR_FORWARD, 0)])  # counts as no cells and is never cut
 
 
 def blocks(image: Image.Image) -> list[Strip]:

@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 Pictures = Literal["kitty", "sixel", "blocks", "none"]
-_ASK = b"\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\\x1b[16t\x1b[c"  # Kitty graphics? Cell size? What are you?
+# Kitty graphics? Name and release? Cell size? What can you do?
+_ASK = b"\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\\x1b[>q\x1b[16t\x1b[c"
+# Others that take Kitty's pictures (Konsole, WezTerm, Kitty before 0.28) cannot put them into cells of text.
+_PLACES = re.compile(rb"\x1bP>\|(?:kitty\((\d+)\.(\d+)|ghostty)")
 _PATIENCE_S = 0.4  # every terminal answers the last question, so this is for those that are none
 
 
@@ -47,7 +50,9 @@ def read(said: bytes, cell: tuple[int, int] | None, wanted: str = "auto") -> Ter
     if wanted == "auto":
         attributes = re.search(rb"\x1b\[\?([\d;]+)c", said)
         sixel = attributes is not None and b"4" in attributes[1].split(b";")[1:]
-        kind = "kitty" if b"\x1b_Gi=31;OK" in said else "sixel" if sixel else "blocks"
+        named = _PLACES.search(said)
+        places = named is not None and (not named[1] or (int(named[1]), int(named[2])) >= (0, 28))
+        kind = "kitty" if places and b"\x1b_Gi=31;OK" in said else "sixel" if sixel else "blocks"
     told = re.search(rb"\x1b\[6;(\d+);(\d+)t", said)
     size = (int(told[2]), int(told[1])) if told else cell or (8, 16)
     if kind == "kitty":

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from catalogs.browse import kitty, sixel
-from catalogs.browse.picture import blocks
+from catalogs.browse.picture import Picture, blocks
 from catalogs.browse.terminal import Terminal, read
 from catalogs.browse.thumbnails import pair
 from tests.catalogs.helpers import make_row, sound_only
@@ -27,6 +27,16 @@ HOME = Path(__file__).parents[2]
 
 def noise(seed: int, width: int, height: int) -> Image.Image:
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8))
+
+
+def test_sixel_goes_out_after_the_blanks_it_lies_on():
+    """Text wipes pictures out: seen in xterm, whose pictures lacked their last line."""
+    widget = Picture(Terminal(pictures="sixel", cell=(8, 16)))
+    *above, last = widget._sixel(noise(1, 80, 48))
+    assert [line.text for line in above] == [" " * 10] * 2 and last.cell_length == 10
+    text = "".join(segment.text for segment in last)
+    before, _, after = text.partition("\x1b8\x1b[2A\x1bP0;1q")
+    assert before == "\x1b7" + " " * 10 and after.endswith("\x1b\\\x1b8\x1b[10C") and " " not in after
 
 
 @given(st.integers(0, 99), st.integers(1, 20), st.integers(1, 10))
@@ -96,16 +106,33 @@ def decode_sixel(text: str) -> np.ndarray:
     return drawn[:height]
 
 
+KITTY, CELL = b"\x1b_Gi=31;OK\x1b\\", b"\x1b[6;20;10t\x1b[?62c"
+
+
 @pytest.mark.parametrize(
     ("said", "cell", "wanted", "terminal"),
     [
         (b"", None, "auto", Terminal()),
         (b"\x1b[?62;22c", (9, 18), "auto", Terminal()),
         (
-            b"\x1b_Gi=31;OK\x1b\\\x1b[6;20;10t\x1b[?62c",
+            KITTY + b"\x1bP>|kitty(0.28.0)\x1b\\" + CELL,
             None,
             "auto",
             Terminal(pictures="kitty", cell=(10, 20)),
+        ),
+        (
+            KITTY + b"\x1bP>|ghostty 1.1.3\x1b\\" + CELL,
+            None,
+            "auto",
+            Terminal(pictures="kitty", cell=(10, 20)),
+        ),
+        (KITTY + b"\x1bP>|kitty(0.26.5)\x1b\\" + CELL, None, "auto", Terminal()),  # before placeholders
+        (KITTY + b"\x1bP>|Konsole 24.12.0\x1b\\" + CELL, None, "auto", Terminal()),
+        (
+            KITTY + b"\x1bP>|WezTerm 2024\x1b\\\x1b[?65;4c",
+            (9, 18),
+            "auto",
+            Terminal(pictures="sixel", cell=(9, 18)),
         ),
         (b"\x1b_Gi=31;ENOENT\x1b\\\x1b[?62;4c", (9, 18), "auto", Terminal(pictures="sixel", cell=(9, 18))),
         (b"\x1b[?64;14;24c", None, "auto", Terminal()),  # neither 14 nor the 64 of a VT420 is a 4
