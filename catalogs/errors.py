@@ -11,6 +11,7 @@
     │   ├── CatalogNotFound        no such catalog, version or sample (the message lists those there are)
     │   ├── BadQuery               the WHERE part does not parse or names an unknown column
     │   └── BrokenCatalog          missing media, corrupt file, unknown schema version
+    │       └── DamagedFile        bytes from an object store that do not hash to the name they have
     ├── UnsafePath                 a path that leaves the root, or is absolute where it must not be
     ├── StorageError               disk full, read-only root, unreachable storage
     ├── EstimatorUnavailable       a model, weights or package is missing (the hint says how to get it)
@@ -96,6 +97,10 @@ class BadQuery(CatalogError):
 
 class BrokenCatalog(CatalogError):
     """Missing media, a corrupt file, an unknown schema version."""
+
+
+class DamagedFile(BrokenCatalog):
+    """Bytes from an object store that do not hash to the name they have."""
 
 
 class UnsafePath(AvcontrolError):

@@ -82,7 +82,14 @@ def set_aside(root: Root, path: str) -> str:
     aside = f"set-aside/{path}.damaged"
     with storage_errors(root.uri):
         root.filesystem.create_dir(root.path(str(PurePosixPath(aside).parent)))
-        root.filesystem.move(root.path(path), root.path(aside))
+        here, there = root.path(path), root.path(aside)
+        try:
+            root.filesystem.move(here, there)
+        except NotImplementedError:  # Azure without folders
+            fs.copy_files(
+                here, there, source_filesystem=root.filesystem, destination_filesystem=root.filesystem
+            )
+            root.filesystem.delete_file(here)
     return aside
 
 

@@ -23,14 +23,16 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from urllib.parse import parse_qsl, unquote, urlparse
+from urllib.parse import unquote, urlparse
 
 from pyarrow import fs
 
-from catalogs.errors import AvcontrolError, BrokenCatalog, ConfigError, StorageError, UnsafePath
+from catalogs import object_store
+from catalogs.errors import AvcontrolError, BrokenCatalog, ConfigError, DamagedFile, StorageError, UnsafePath
 
 _STALE_SECONDS = 24 * 3600
 _CACHED_SECONDS = 7 * 24 * 3600
+_ADDRESS = re.compile("[0-9a-f]{64}")
 _CACHED = re.compile(r"[0-9a-f]{64}(\.\w+)?")  # what `local` calls its copies; scratch has shorter names
 
 
@@ -39,8 +41,7 @@ class Root:
     """Where catalogs live: any location pyarrow.fs knows.
 
     Attributes:
-        uri: As it was given: an absolute local path, or a URI such as ``s3://bucket/prefix``, which may say how
-            to reach the store (``?endpoint_override=127.0.0.1:9000&scheme=http&region=…``).
+        uri: As it was given: an absolute local path, or a URI as ``catalogs.object_store`` lists them.
         filesystem: The pyarrow filesystem behind it.
         base: The root's path within that filesystem.
         folder: The same as a local path; None for object stores.
@@ -72,14 +73,7 @@ class Root:
             elif not folder.is_dir():
                 raise ConfigError(f"no root at {folder}", "Give --root the folder that `build` wrote to.")
             return cls(uri=str(folder), filesystem=fs.LocalFileSystem(), base=str(folder), folder=folder)
-        if urlparse(uri).password:  # every commit keeps the command and the root
-            raise ConfigError(
-                "the root's URI holds a password", "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead."
-            )
-        try:
-            filesystem, base = fs.FileSystem.from_uri(uri)
-        except (ValueError, OSError) as error:
-            raise ConfigError(f"cannot open root {uri}: {error}") from None
+        filesystem, base = object_store.filesystem(uri)
         root = cls(uri=uri.rstrip("/"), filesystem=filesystem, base=base.rstrip("/"), folder=None)
         if create:
             trial = root.path(f".tmp/{uuid.uuid4().hex}")
@@ -98,20 +92,8 @@ class Root:
 
     @property
     def storage_options(self) -> dict[str, str]:
-        """What Delta must be told of the store: what pyarrow reads from the URI, under the names of AWS's variables.
-
-        Both read the rest (keys, profile, region) from the environment themselves.
-        """
-        said = dict(parse_qsl(urlparse(self.uri).query))
-        endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
-        if "endpoint_override" in said:
-            endpoint = f"{said.get('scheme', 'https')}://{said['endpoint_override'].rpartition('://')[2]}"
-        given = {
-            "AWS_ENDPOINT_URL": endpoint,
-            "AWS_REGION": said.get("region", ""),
-            "AWS_ALLOW_HTTP": "true" if endpoint.startswith("http://") else "",
-        }
-        return {name: value for name, value in given.items() if value}
+        """What Delta must be told of the store."""
+        return {} if self.folder is not None else object_store.delta_options(self.uri)
 
     def path(self, relative: str) -> str:
         """Path of ``relative`` in the root's filesystem.
@@ -126,12 +108,13 @@ class Root:
         with storage_errors(self.uri):
             return bool(self.filesystem.get_file_info(self.path(relative)).type != fs.FileType.NotFound)
 
-    def local(self, relative: str) -> Path:
-        """A local path to the file at ``relative``; downloaded once for object stores.
+    def local(self, relative: str, *, again: bool = False) -> Path:
+        """A local path to the file at ``relative``; downloaded once for object stores, or ``again``.
 
         Raises:
             UnsafePath: It leaves the root, also through a symbolic link.
             BrokenCatalog: No such file.
+            DamagedFile: What was downloaded does not hash to the name of a content-addressed file.
         """
         path = self.path(relative)
         if self.folder is not None:
@@ -145,7 +128,8 @@ class Root:
         target = target.with_suffix(PurePosixPath(relative).suffix)
         with contextlib.suppress(OSError):
             os.utime(target)  # in use: `sweep` leaves it
-            return target
+            if not again:
+                return target
         part = target.with_name(f"{target.name}.{uuid.uuid4().hex}")
         try:
             with (
@@ -154,6 +138,11 @@ class Root:
                 part.open("wb") as sink,
             ):
                 shutil.copyfileobj(source, sink)
+            if _ADDRESS.fullmatch(named := PurePosixPath(relative).stem) and file_sha256(part) != named:
+                raise DamagedFile(
+                    f"the bytes of {relative} do not hash to its name",
+                    "`avcontrol catalog validate --fix` mends it.",
+                )
             part.rename(target)
         except StorageError as error:
             if isinstance(error.__cause__, FileNotFoundError):

@@ -156,7 +156,7 @@ class Table:
 
     def files(self) -> list[str]:
         """The data files, by their names within the table."""
-        return [str(path) for path in pa.table(self._delta.get_add_actions())["path"].to_pylist()]
+        return [uri.rpartition("/")[2] for uri in self._delta.file_uris()]  # no partitions, so no folders
 
     def count(self) -> int | None:
         """How many rows, as the log says; None where a commit did not say."""

@@ -15,7 +15,7 @@ from pyarrow import fs
 from catalogs import deltalog, describe, tags
 from catalogs.console import progress
 from catalogs.describe import Row
-from catalogs.errors import AvcontrolError, BrokenCatalog, CatalogNotFound, UnsafePath
+from catalogs.errors import AvcontrolError, BrokenCatalog, CatalogNotFound, DamagedFile, UnsafePath
 from catalogs.ids import CatalogID
 from catalogs.mediacheck import media_problem
 from catalogs.query import select, table_of
@@ -106,7 +106,7 @@ def find(root: Root, catalog: CatalogID, *, deep: bool = False) -> list[Finding]
     step = 1 if deep else max(1, -(-len(rows) // _OPENED))
     opened = rows.take(pa.array(range(0, len(rows), step), pa.int64()))
     with progress("validate", len(opened), "samples") as advance, ThreadPoolExecutor(os.cpu_count()) as pool:
-        for wrong in pool.map(lambda row: list(_file_problems(root, row)), _each(opened)):
+        for wrong in pool.map(lambda row: list(_file_problems(root, row, deep)), _each(opened)):
             found += wrong
             advance(1)
     return found
@@ -294,14 +294,18 @@ def _path_problems(root: Root, rows: pa.Table) -> Iterator[Finding]:
                 yield _of(row, what, "empty_file", f"{path} has no bytes", path)
 
 
-def _file_problems(root: Root, row: Row) -> Iterator[Finding]:
-    """What is wrong inside the files of one row; those that are missing were reported before."""
+def _file_problems(root: Root, row: Row, again: bool) -> Iterator[Finding]:
+    """What is wrong inside the files of one row, downloaded ``again``; those that are missing were reported before."""
     for what, relative in describe.files(row).items():
         try:
-            path = root.local(relative)
+            path = root.local(relative, again=again)
         except UnsafePath as error:
             if _safe(relative):  # a link within the root that leads out of it
                 yield _of(row, what, "unsafe_path", error.message, do="replace the link by the file itself")
+            continue
+        except DamagedFile as error:
+            if root.filesystem.get_file_info(root.path(relative)).size:
+                yield _of(row, what, "wrong_hash", error.message, relative)
             continue
         except AvcontrolError:
             continue

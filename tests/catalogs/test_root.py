@@ -130,3 +130,35 @@ def test_a_file_that_is_recalled_is_in_use(root):
     assert time.time() - os.stat(root.path(address)).st_mtime < 60
     os.unlink(root.path(address))
     assert root.recall("ab" * 32) is None
+
+
+AZURE = "abfs://box@maker.dfs.core.windows.net/deep/root"
+
+
+def test_azure_is_told_alike_to_both(monkeypatch):
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "a2V5")
+    root = Root.open(AZURE)
+    assert root.base == "box/deep/root" and root.filesystem.type_name == "abfs"
+    assert root.table_uri("t") == f"{AZURE}/t"
+    assert root.storage_options == {"azure_storage_account_name": "maker"}
+    elsewhere = Root.open(f"{AZURE}?endpoint_override=127.0.0.1:10000&scheme=http")
+    assert elsewhere.base == root.base and elsewhere.table_uri("t") == f"{AZURE}/t"
+    assert elsewhere.storage_options == {
+        "azure_storage_account_name": "maker",
+        "azure_storage_endpoint": "http://127.0.0.1:10000/maker",
+        "azure_allow_http": "true",
+    }
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("abfs://box/deep/root", "Write abfs://CONTAINER@ACCOUNT"),
+        ("abfs://box:key@maker.dfs.core.windows.net/x", "AZURE_STORAGE_ACCOUNT_KEY"),
+        ("s3://key:secret@bucket/x", "AWS_SECRET_ACCESS_KEY"),
+        ("what://box/x", "cannot open root"),
+    ],
+)
+def test_uris_that_are_none(uri, said):
+    with pytest.raises(ConfigError, match=said):
+        Root.open(uri)

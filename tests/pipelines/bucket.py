@@ -12,29 +12,17 @@ from werkzeug.serving import make_server
 
 
 class Store:
-    """moto's S3, with conditional puts made one by one, as S3 makes them and moto does not.
-
-    ``GET /refused`` says how many of them came second.
-    """
+    """moto's S3, with conditional puts made one by one, as S3 makes them and moto does not."""
 
     def __init__(self) -> None:
         self._app = DomainDispatcherApplication(create_backend_app)
         self._lock = threading.Lock()
-        self._refused = 0
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if environ["PATH_INFO"] == "/refused":
-            start_response("200 OK", [])
-            return [str(self._refused).encode()]
-
-        def watched(status: str, headers: Any, *more: Any) -> Any:
-            self._refused += status.startswith("412")
-            return start_response(status, headers, *more)
-
         if not environ.get("HTTP_IF_NONE_MATCH"):
-            return self._app(environ, watched)
+            return self._app(environ, start_response)
         with self._lock:
-            return list(self._app(environ, watched))
+            return list(self._app(environ, start_response))
 
 
 if __name__ == "__main__":
