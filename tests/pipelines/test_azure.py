@@ -9,12 +9,10 @@ asks for: put something before it that leaves out names below.
 from __future__ import annotations
 
 import os
-import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 from safetensors.torch import load_file
 
@@ -31,7 +29,7 @@ from catalogs.repair import repair
 from catalogs.root import Root, file_sha256
 from catalogs.validate import validate
 from pipelines.build import build
-from tests.pipelines.test_object_storage import avcontrol_, config
+from tests.pipelines.test_object_storage import avcontrol_, config, two_write
 
 ACCOUNT, AT = "devstoreaccount1", os.environ.get("AVCONTROL_TEST_AZURE", "")
 pytestmark = [
@@ -89,23 +87,7 @@ def test_encode_and_train(built: Root, tmp_path: Path) -> None:
 def test_two_writers_and_small_files_made_one(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("catalogs.store._SMALL_FILES", 5)
     root = Root.open(store.replace("/deep/root", "/race"))
-    schema = pa.schema([("sample_id", pa.string()), ("unit_id", pa.string()), ("by", pa.int64())])
-    table_of(root, "race", create=schema)
-    added = [0, 0]
-
-    def append(me: int) -> None:
-        table = table_of(root, "race")
-        for n in range(12):  # every third row is wanted by both
-            key = f"{n}" if n % 3 == 0 else f"{n}-{me}"
-            added[me] += table.append_new([{"sample_id": key, "unit_id": "u", "by": me}], {"run_id": str(me)})
-
-    both = [threading.Thread(target=append, args=(me,)) for me in range(2)]
-    for thread in both:
-        thread.start()
-    for thread in both:
-        thread.join()
-    rows = select(root, "race").to_pylist()
-    assert len(rows) == len({row["sample_id"] for row in rows}) == sum(added) == 4 + 2 * 8
+    two_write(root)
     assert len(table_of(root, "race").files()) <= 8
 
 

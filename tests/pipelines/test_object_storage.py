@@ -171,6 +171,27 @@ def test_two_builders_at_once(clips: Path, bucket: str) -> None:
     assert len(select(Root.open(uri), "canny", kind="ledger")) == 4
 
 
+def two_write(root: Root) -> None:
+    """Two threads append to one table; every third row is wanted by both."""
+    schema = pa.schema([("sample_id", pa.string()), ("unit_id", pa.string()), ("by", pa.int64())])
+    table_of(root, "race", create=schema)
+    added = [0, 0]
+
+    def append(me: int) -> None:
+        table = table_of(root, "race")
+        for n in range(12):
+            key = f"{n}" if n % 3 == 0 else f"{n}-{me}"
+            added[me] += table.append_new([{"sample_id": key, "unit_id": "u", "by": me}], {"run_id": str(me)})
+
+    both = [threading.Thread(target=append, args=(me,)) for me in range(2)]
+    for thread in both:
+        thread.start()
+    for thread in both:
+        thread.join()
+    rows = select(root, "race").to_pylist()
+    assert len(rows) == len({row["sample_id"] for row in rows}) == sum(added) == 4 + 2 * 8
+
+
 def test_commits_that_come_second_are_made_again(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     meet, keys, met, again = threading.Barrier(2), Table.keys, threading.local(), list[int]()
 
@@ -182,46 +203,15 @@ def test_commits_that_come_second_are_made_again(bucket: str, monkeypatch: pytes
 
     monkeypatch.setattr(Table, "keys", looked)
     monkeypatch.setattr("catalogs.store._back_off", again.append)
-    root = Root.open(bucket.replace("/deep/root", "/race"))
-    schema = pa.schema([("sample_id", pa.string()), ("unit_id", pa.string()), ("by", pa.int64())])
-    table_of(root, "race", create=schema)
-    added = [0, 0]
-
-    def append(me: int) -> None:
-        table = table_of(root, "race")
-        for n in range(12):  # every third row is wanted by both
-            key = f"{n}" if n % 3 == 0 else f"{n}-{me}"
-            added[me] += table.append_new([{"sample_id": key, "unit_id": "u", "by": me}], {"run_id": str(me)})
-
-    both = [threading.Thread(target=append, args=(me,)) for me in range(2)]
-    for thread in both:
-        thread.start()
-    for thread in both:
-        thread.join()
-    rows = select(root, "race").to_pylist()
-    assert len(rows) == len({row["sample_id"] for row in rows}) == sum(added) == 4 + 2 * 8
+    two_write(Root.open(bucket.replace("/deep/root", "/race")))
     assert again  # the race was on
 
 
 def test_many_small_files_become_one_while_two_write(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("catalogs.store._SMALL_FILES", 5)
     root = Root.open(bucket.replace("/deep/root", "/small"))
-    table_of(root, "small", create=pa.schema([("sample_id", pa.string()), ("unit_id", pa.string())]))
-
-    def append(me: int) -> None:
-        table = table_of(root, "small")
-        for n in range(15):
-            table.append_new([{"sample_id": f"{n}-{me}", "unit_id": "u"}], {"run_id": str(me)})
-
-    both = [threading.Thread(target=append, args=(me,)) for me in range(2)]
-    for thread in both:
-        thread.start()
-    for thread in both:
-        thread.join()
-    table = table_of(root, "small")
-    assert sorted(table.read()["sample_id"].to_pylist()) == sorted(
-        f"{n}-{m}" for n in range(15) for m in (0, 1)
-    )
+    two_write(root)
+    table = table_of(root, "race")
     assert len(table.files()) <= 8 and any(one.get("program") == "compact" for one in table.history())
 
 
