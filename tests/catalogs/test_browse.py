@@ -11,12 +11,15 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from textual.app import App
 from textual.pilot import Pilot
+from textual.screen import Screen
 from textual.widgets import Input, Static
 
 from catalogs import review
 from catalogs.browse import kitty, samples
 from catalogs.browse.app import Browse
+from catalogs.browse.background import background
 from catalogs.browse.grid import Grid
 from catalogs.browse.pages import Pages
 from catalogs.browse.picture import Picture
@@ -220,6 +223,29 @@ def test_a_screen_can_be_left_while_it_reads(filled, monkeypatch, key):
 
     asyncio.run(run())  # an error in a thread would end it
     assert app.return_code == 0 or key != "q"
+
+
+def test_work_ends_quietly_where_its_widgets_are_gone():
+    done = []
+
+    class Left(Screen[None]):
+        @background("reading")
+        def read(self) -> None:
+            done.append("before")
+            self.query_one("#gone")
+            done.append("after")
+
+    async def run() -> None:
+        app = App[None]()
+        async with app.run_test() as pilot:
+            screen = Left()
+            await app.push_screen(screen)
+            screen.read()
+            await pilot.app.workers.wait_for_complete()
+        assert not app.return_code
+
+    asyncio.run(run())
+    assert done == ["before"]
 
 
 def test_reviews_that_cannot_be_written_are_said_and_kept(filled):
