@@ -34,12 +34,14 @@ class Fault:
         path: The file, in the root.
         what: The same in words.
         mendable: Whether setting the file aside mends it; of other entries a part may be put back.
+        needed: Whether the newest version needs it; else a checkpoint has what it said.
     """
 
     problem: str
     path: str
     what: str
     mendable: bool
+    needed: bool = True
 
 
 def faults(root: Root, table: str, *, whole: bool = False) -> Iterator[Fault]:
@@ -93,6 +95,7 @@ def faults(root: Root, table: str, *, whole: bool = False) -> Iterator[Fault]:
                 what=f"entry {version} of the log is cut short"
                 + ("" if at_end else ", and later ones follow"),
                 mendable=at_end and version > max(base, 0),
+                needed=version > base,
             )
         else:
             at_end = False

@@ -38,7 +38,7 @@ def mend(root: Root, table: str, copies: Root | None) -> Rows:
     """
     done, checkpoint = list[dict[str, str]](), False
     while True:  # behind a damaged entry there may be another
-        for fault in deltalog.faults(root, table):
+        for fault in deltalog.faults(root, table, whole=True):
             copy = _copy(root, fault.path, copies)
             instead = copy or _salvaged(root, table, fault)
             if instead is not None or fault.mendable:
@@ -120,11 +120,11 @@ def _copy(root: Root, path: str, copies: Root | None) -> bytes | None:
 
 
 def _salvaged(root: Root, table: str, fault: deltalog.Fault) -> bytes | None:
-    """An entry of the whole lines of a damaged one, which later ones build on.
+    """An entry of the whole lines of a damaged one, which later ones build on; None where no version needs it.
 
-    None for the first of all where no data file tells the columns.
+    None also for the first of all where no data file tells the columns.
     """
-    if fault.problem not in ("broken_log_entry", "lost_log_entry"):
+    if fault.problem not in ("broken_log_entry", "lost_log_entry") or not fault.needed:
         return None
     said = deltalog.actions(root, fault.path)[0] if root.exists(fault.path) else []
     if not any("commitInfo" in action for action in said):
