@@ -51,7 +51,7 @@ class Samples(Screen[None]):
     Samples #detail { height: 10; layout: horizontal; border-top: solid $panel;
         border-title-color: $text-muted; }
     Samples Picture { width: 1fr; height: 1fr; }
-    Samples #facts { width: 22; height: 1fr; padding: 0 0 0 1; }
+    Samples #facts { width: 28%; height: 1fr; padding: 0 0 0 1; }
     Samples #filter { display: none; height: 1; border: none; padding: 0 1; background: $boost; }
     Samples #error { display: none; height: auto; max-height: 3; padding: 0 1; color: $text-error; }
     Samples.-wide #body { layout: horizontal; }
