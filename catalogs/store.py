@@ -17,20 +17,18 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as pads
-from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, write_deltalake
+from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from pyarrow import fs
 
-from catalogs import compaction, deltalog
+from catalogs import deltalog, rewrite
 from catalogs.errors import BrokenCatalog, CatalogError, CatalogNotFound, StorageError
+from catalogs.rewrite import HOOKS, once
 from catalogs.root import Root, storage_errors
 from catalogs.schema import SCHEMA_VERSION
 
 _ATTEMPTS = 200
-_DELETE_CHUNK = 500
 _SMALL_FILES = 64
-HOOKS = PostCommitHookProperties(cleanup_expired_logs=False)
-"""Of every commit: by default Delta cuts log entries older than 30 days, and with them the versions that IDs name."""
 SETTINGS = {"avcontrol.schema": str(SCHEMA_VERSION), "delta.enableExpiredLogCleanup": "false"}
 """Of every table."""
 
@@ -267,7 +265,7 @@ class Table:
                         data,
                         mode="append",
                         schema_mode="merge",
-                        commit_properties=_once(run),
+                        commit_properties=once(dict(run)),
                         post_commithook_properties=HOOKS,
                     )
                 if self._planned:
@@ -287,12 +285,19 @@ class Table:
         Raises:
             StorageError: The table cannot be written.
         """
-        todo, removed = sorted(set(values)), 0
-        for start in range(0, len(todo), _DELETE_CHUNK):
-            chunk = todo[start : start + _DELETE_CHUNK]
-            quoted = ", ".join("'" + value.replace("'", "''") + "'" for value in chunk)
-            removed += self._delete_where(f"{column} IN ({quoted})", run)
-        return removed
+        wanted = set(values)
+        for attempt in range(_ATTEMPTS if wanted else 0):
+            try:
+                with storage_errors(self.root.table_uri(self.name)):
+                    self.refresh()
+                    return rewrite.delete(self.root, self.name, self._delta, column, wanted, dict(run))
+            except CommitFailedError:
+                _back_off(attempt)
+            except pa.ArrowInvalid as error:
+                raise self.unreadable(error) from None
+        if wanted:
+            raise self._crowded()
+        return 0
 
     def drop_lost(self, run: Mapping[str, str]) -> list[str]:
         """A version without the data files that are not there; returns their names."""
@@ -300,7 +305,7 @@ class Table:
         if not self.lost():
             return []
         with storage_errors(self.root.table_uri(self.name)):
-            told = self._delta.repair(commit_properties=_once(run), post_commithook_properties=HOOKS)
+            told = self._delta.repair(commit_properties=once(dict(run)), post_commithook_properties=HOOKS)
         return [str(file) for file in told["files_removed"]]
 
     def checkpoint(self) -> None:
@@ -308,40 +313,22 @@ class Table:
         with storage_errors(self.root.table_uri(self.name)):
             self._delta.create_checkpoint()
 
-    def _delete_where(self, condition: str, run: Mapping[str, str]) -> int:
-        for attempt in range(_ATTEMPTS):
-            try:
-                with storage_errors(self.root.table_uri(self.name)):
-                    self.refresh()
-                    metrics = self._delta.delete(
-                        condition, commit_properties=_once(run), post_commithook_properties=HOOKS
-                    )
-                return int(metrics["num_deleted_rows"] or 0)
-            except CommitFailedError:
-                _back_off(attempt)
-        raise self._crowded()
-
     def _compact(self) -> None:
         """Make the many small files one, if there are many. What earlier versions need stays."""
-        if len(compaction.small(self._delta)) < _SMALL_FILES:
+        if len(rewrite.small(self._delta)) < _SMALL_FILES:
             return
-        schema = pa.schema(self._delta.schema().to_arrow())
-        how = _once({"program": "compact"})
         try:
-            compaction.compact(self.root, self.name, self._delta, schema, how, HOOKS)
-            self.checkpoint()
-        except (DeltaError, pa.ArrowException, OSError):  # another commit, or a bad file: next time
+            rewrite.compact(self.root, self.name, self._delta)
+            if self._planned:
+                self.overlook()
+            self._delta.create_checkpoint()
+        except (DeltaError, pa.ArrowException, OSError):  # another commit, a bad file, a full disk: next time
             self.refresh()
 
     def _crowded(self) -> StorageError:
         return StorageError(
             f"could not commit to {self.name} in {_ATTEMPTS} attempts", "Are too many builds writing to it?"
         )
-
-
-def _once(run: Mapping[str, str]) -> CommitProperties:
-    """A commit that fails when another one came first."""
-    return CommitProperties(custom_metadata=dict(run), max_commit_retries=0)
 
 
 def catalog_of(table: str) -> str:

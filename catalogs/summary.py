@@ -58,9 +58,9 @@ def versions(root: Root, catalog: CatalogID) -> Rows:
         {
             "version": f"{catalog.name}@{commit['version']}",
             "when": _when(commit["timestamp"]),
-            "operation": commit["operation"].lower(),
-            "added": _metric(commit, "num_added_rows"),
-            "removed": _metric(commit, "num_deleted_rows"),
+            "operation": _operation(commit),
+            "added": int((commit.get("operationMetrics") or {}).get("num_added_rows") or 0),
+            "removed": int(commit.get("removed_rows") or 0),
             "run": commit.get("run_id", ""),
             "avcontrol": commit.get("avcontrol", ""),
         }
@@ -148,8 +148,10 @@ def _rejected(root: Root, catalog: CatalogID, chosen: list[str], limit: int | No
     return select(root, catalog, chosen, kind="rejects", limit=limit)
 
 
-def _metric(commit: dict[str, Any], name: str) -> int:
-    return int((commit.get("operationMetrics") or {}).get(name) or 0)
+def _operation(commit: dict[str, Any]) -> str:
+    if commit.get("removed_rows"):
+        return "delete"
+    return "compact" if commit.get("program") == "compact" else str(commit["operation"]).lower()
 
 
 def _when(milliseconds: int) -> str:
