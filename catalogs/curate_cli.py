@@ -15,7 +15,7 @@ from catalogs.console import emit, listing, positive
 from catalogs.errors import ConfigError
 from catalogs.ids import CatalogID
 from catalogs.options import complete_catalog, options, setting
-from catalogs.root import Root
+from catalogs.root import Root, storage_errors
 
 _EXAMPLES = 10
 
@@ -161,7 +161,9 @@ def dedupe(config: DedupeOptions, root: Root, catalog: CatalogID) -> list[dict[s
     for path, why in list(failed.items())[:_EXAMPLES]:
         click.echo(f"passed over {path}: {why}", err=True)
     if config.out is not None:
-        config.out.write_text("".join(f"{sample_id}\n" for sample_id in drop))
+        with storage_errors(config.out):
+            config.out.parent.mkdir(parents=True, exist_ok=True)
+            config.out.write_text("".join(f"{sample_id}\n" for sample_id in drop))
     if config.reject and drop:
         review.write(root, pinned.name, drop, verdict="reject", note="near duplicate")
     clusters = len(rows) - len(drop)
@@ -204,13 +206,15 @@ def tag(root: Root, catalog: CatalogID, name: str, force: bool, delete: bool) ->
     avcontrol catalog tag canny best --delete
     """
     from catalogs import tags as store
-    from catalogs.query import pin
+    from catalogs.query import opened
 
     if delete:
         store.untag(root, catalog.name, name)
         click.echo(f"{catalog.name}@{name} is no more")
         return
-    pinned = pin(root, str(catalog))
+    pinned, table = opened(root, str(catalog))
+    if table.lost():
+        raise table.unreadable(OSError())
     store.tag(root, pinned, name, move=force)
     click.echo(f"{pinned.name}@{name} is {pinned}")
 
@@ -252,8 +256,8 @@ def gc(config: GcOptions, root: Root, style: str | None) -> None:
     from catalogs import gc as clear
 
     positive(config.keep_versions, "--keep-versions")
-    if config.grace_days < 0 or (config.older_than or 0) < 0:
-        raise ConfigError("days cannot be less than 0", "--grace-days 1 and --older-than 30 are usual.")
+    if not all(0 <= days <= 100_000 for days in (config.grace_days, config.older_than or 0)):
+        raise ConfigError("days lie between 0 and 100,000", "--grace-days 1 and --older-than 30 are usual.")
     made = clear.plan(
         root,
         keep_versions=config.keep_versions,

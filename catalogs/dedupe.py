@@ -62,7 +62,12 @@ def dedupe(
     pinned = pin(root, str(catalog))
     present = table_of(root, pinned.name, version=pinned.version).schema.names
     chosen = [name for name in (*_COLUMNS, column) if name in present]
-    rows = [row for row in select(root, pinned, chosen).to_pylist() if row.get(column)]
+    # Equal sources at two places give rows of one ID, which are one sample.
+    rows = [
+        *{
+            row["sample_id"]: row for row in select(root, pinned, chosen).to_pylist() if row.get(column)
+        }.values()
+    ]
     if not rows:
         raise ConfigError(
             f"{pinned} has no {column} to compare", "Only pictures are compared, not sounds alone."
@@ -152,7 +157,7 @@ def near_pairs(
 def without(catalog: CatalogID, sample_ids: Sequence[str]) -> CatalogID:
     """The same view less these samples."""
     listed = ", ".join(f"'{sample_id}'" for sample_id in sample_ids)
-    both = f"({catalog.where}) AND " if catalog.where else ""
+    both = f"({catalog.where}\n) AND " if catalog.where else ""
     return replace(catalog, where=f"{both}sample_id NOT IN ({listed})")
 
 

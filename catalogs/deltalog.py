@@ -34,14 +34,12 @@ class Fault:
         path: The file, in the root.
         what: The same in words.
         mendable: Whether setting the file aside mends it; of other entries a part may be put back.
-        needed: Whether the newest version needs it; else a checkpoint has what it said.
     """
 
     problem: str
     path: str
     what: str
     mendable: bool
-    needed: bool = True
 
 
 def faults(root: Root, table: str, *, whole: bool = False) -> Iterator[Fault]:
@@ -90,12 +88,11 @@ def faults(root: Root, table: str, *, whole: bool = False) -> Iterator[Fault]:
             at_end = False
         elif not actions(root, f"{folder}/{entries[version]}")[1]:
             yield Fault(
-                problem="cut_log_entry" if at_end else "broken_log_entry",
+                problem="cut_log_entry" if at_end and version > base else "broken_log_entry",
                 path=f"{folder}/{entries[version]}",
                 what=f"entry {version} of the log is cut short"
                 + ("" if at_end else ", and later ones follow"),
                 mendable=at_end and version > max(base, 0),
-                needed=version > base,
             )
         else:
             at_end = False

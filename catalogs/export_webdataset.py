@@ -72,7 +72,7 @@ def _samples(part: Part) -> Iterator[_Sample]:
         for row, files in zip(batch, media, strict=True):
             key = row["sample_id"]
             said = {name: value for name, value in row_of(row).items() if name not in MEDIA}
-            text = json.dumps(said, ensure_ascii=False, sort_keys=True).encode()
+            text = json.dumps(said, ensure_ascii=False, sort_keys=True, default=str).encode()
             yield [
                 _Member(name=f"{key}.json", size=len(text), content=text),
                 *(

@@ -12,11 +12,13 @@ of need. The log is not cut (``cleanup_metadata``): it is small, and tags of old
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -26,8 +28,9 @@ from pyarrow import fs
 
 from catalogs.errors import BrokenCatalog
 from catalogs.referenced import HASH, KINDS, data_files, folders, hashes
+from catalogs.rewrite import HOOKS
 from catalogs.root import Root, storage_errors
-from catalogs.store import HOOKS, delta_table, repair_hint
+from catalogs.store import Table, delta_table, repair_hint
 from catalogs.tags import tags
 
 DAY = 24 * 3600.0
@@ -99,9 +102,12 @@ def remove(root: Root, made: Plan) -> tuple[int, int]:
     Raises:
         StorageError: Something cannot be removed.
     """
-    for name in made.history:
-        _vacuum(root, name, made.retention_h, made.keep[name], dry_run=False)
     count = size = 0
+    for name, planned in made.history.items():
+        infos = root.filesystem.get_file_info([root.path(f"{name}/{file}") for file in planned])
+        bytes_ = {PurePosixPath(info.path).name: info.size or 0 for info in infos}
+        gone = _vacuum(root, name, made.retention_h, made.keep[name], dry_run=False)
+        count, size = count + len(gone), size + sum(bytes_.get(PurePosixPath(file).name, 0) for file in gone)
     for batch in made.files.to_batches(max_chunksize=_BATCH):
         used = set(hashes(root, data_files(root) - made.seen)["hash"].to_pylist())
         for row in batch.to_pylist():
@@ -121,17 +127,24 @@ def _tables(root: Root) -> Iterator[str]:
 
 
 def _kept(root: Root, table: str, newest: int) -> list[int]:
+    """The newest version, the newest so many that a build or a person made, and tagged ones."""
     with _told(table):
-        latest = delta_table(root, table).version()
+        commits = Table.open(root, table, key=()).history()
+    made = [commit["version"] for commit in commits if not _upkeep(commit)]
     parts = table.split("/")
     tagged = tags(root, parts[1]).values() if parts[-1] == "samples" else []
-    return sorted({*range(max(0, latest + 1 - newest), latest + 1), *(tag["version"] for tag in tagged)})
+    return sorted({commits[0]["version"], *made[:newest], *(tag["version"] for tag in tagged)})
+
+
+def _upkeep(commit: dict[str, Any]) -> bool:
+    """Whether a version has the rows of the one before: Delta's vacuum makes two, and small files made one."""
+    return str(commit["operation"]).startswith("VACUUM") or commit.get("program") == "compact"
 
 
 def _vacuum(root: Root, table: str, hours: float, keep: list[int], *, dry_run: bool) -> list[str]:
     with _told(table):
         found: list[str] = delta_table(root, table).vacuum(
-            retention_hours=int(hours),
+            retention_hours=math.ceil(hours),
             enforce_retention_duration=False,
             keep_versions=keep,
             full=True,

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 from catalogs.errors import ConfigError
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*", re.IGNORECASE | re.ASCII)
+NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*", re.IGNORECASE | re.ASCII)
+"""Of a catalog, and of a tag."""
 _ID = re.compile(r"(?P<name>[^@?]+)(?:@(?P<version>[^?]*))?(?:\?(?P<where>.*))?", re.DOTALL)
 
 
@@ -41,13 +42,13 @@ class CatalogID:
             ConfigError: Not of that form.
         """
         match = _ID.fullmatch(text.strip())
-        if not match or not _NAME.fullmatch(match["name"]):
+        if not match or not NAME.fullmatch(match["name"]):
             raise ConfigError(
                 f"{text!r} is not a catalog ID", "Write NAME, NAME@VERSION or 'NAME@VERSION?WHERE'."
             )
         version, plus, reviews = (match["version"] or "").partition("+")
         named = match["version"] is not None
-        if (named and not _NAME.fullmatch(version)) or (plus and not reviews.isdecimal()):
+        if (named and not NAME.fullmatch(version)) or (plus and not reviews.isdecimal()):
             raise ConfigError(
                 f"version {match['version']!r} in {text!r} is not a number and no tag",
                 "Write NAME@VERSION, e.g. canny@3 or canny@best.",

@@ -19,7 +19,7 @@ from pyarrow import fs
 
 from catalogs import review, scan, tags
 from catalogs.errors import BadQuery, CatalogNotFound, ConfigError, StorageError
-from catalogs.ids import CatalogID
+from catalogs.ids import NAME, CatalogID
 from catalogs.root import Root, storage_errors
 from catalogs.schema import LEDGER, REJECTS, SAMPLES
 from catalogs.store import Table
@@ -93,7 +93,8 @@ def names(root: Root) -> list[str]:
     with storage_errors(root.uri):
         listed = root.filesystem.get_file_info(selector)
     found = [PurePosixPath(info.path).name for info in listed if info.type == fs.FileType.Directory]
-    return sorted(name for name in found if root.exists(f"catalogs/{name}/samples/_delta_log"))
+    named = [name for name in found if NAME.fullmatch(name)]  # others cannot be asked for
+    return sorted(name for name in named if root.exists(f"catalogs/{name}/samples/_delta_log"))
 
 
 def pin(root: Root, text: str) -> CatalogID:

@@ -14,11 +14,10 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from catalogs import repair_log
+from catalogs import describe, repair_log
 from catalogs.errors import BrokenCatalog, CatalogNotFound, ConfigError
 from catalogs.explain import command
 from catalogs.ids import CatalogID
@@ -62,7 +61,7 @@ def rebuild_list(root: Root, name: str) -> Rows:
     """The units that the next build has to make again: ``unit_id``, ``source_uri``, ``timeline``."""
     try:
         with root.filesystem.open_input_stream(root.path(_list_path(name))) as stream:
-            listed = list(csv.DictReader(io.StringIO(stream.read().decode())))
+            listed = list(csv.DictReader(io.StringIO(stream.read().decode(errors="replace"))))
     except FileNotFoundError:
         return []
     try:
@@ -119,33 +118,38 @@ def _data_file(root: Root, path: str, copies: Root | None) -> str:
 
 def _mend_rows(root: Root, name: str, found: list[Finding], copies: Root | None) -> Rows:
     """Put the files of rows back; remove the rows whose files are nowhere."""
-    damaged: dict[str, set[str]] = {}
-    for one in found:
-        if one.sample_id and one.path:
-            damaged.setdefault(one.path, set()).add(one.sample_id)
+    damaged = list(dict.fromkeys(one.path for one in found if one.sample_id and one.path))
     elsewhere = _elsewhere(root, {PurePosixPath(path).name for path in damaged})
     done, lost = [], set[str]()
-    for path, samples in damaged.items():
+    for path in damaged:
         if root.exists(path):
             done.append(did("set aside", set_aside(root, path), f"{path} is damaged"))
         came_from = _put_back(root, path, elsewhere.get(PurePosixPath(path).name, []), copies)
         if came_from:
             done.append(did("put back", path, f"from {came_from}"))
         else:
-            lost |= samples
+            lost.add(path)
     if lost:
-        _list_units(root, name, _units_of(root, name, lost))
+        rows = _rows_with(root, name, lost)
+        _list_units(root, name, [{column: row[column] for column in _LISTED} for row in rows])
         table = table_of(root, name)
-        removed = table.delete("sample_id", lost, RUN)
+        removed = table.delete("sample_id", [row["sample_id"] for row in rows], RUN)
         what = f"version {table.version} without {removed} rows whose files are lost"
         done.append(did("left out", table.name, what))
     return done
 
 
-def _units_of(root: Root, name: str, samples: set[str]) -> Rows:
-    chosen = pa.array(sorted(samples), pa.string())
-    rows = table_of(root, name).read([*_LISTED], where=pads.field("sample_id").isin(chosen))
-    return [dict(row) for row in rows.to_pylist()]
+def _rows_with(root: Root, name: str, paths: set[str]) -> list[dict[str, Any]]:
+    """All rows that name any of these files, also those that were not looked at."""
+    table = table_of(root, name)
+    named = {*describe.MEDIA, "signals", "sample_id", *_LISTED}
+    columns = [column for column in table.schema.names if column in named]
+    return [
+        row
+        for batch in table.dataset().to_batches(columns=columns)
+        for row in batch.to_pylist()
+        if not paths.isdisjoint(describe.files(row).values())
+    ]
 
 
 def _forget_units(root: Root, name: str) -> Rows:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -60,21 +61,35 @@ def mend(root: Root, table: str, copies: Root | None) -> Rows:
 
 
 def find_rows(root: Root, table: Table) -> Rows:
-    """Append the rows of data files that the log does not name, those that the table does not have."""
-    named, rows, schema = deltalog.named(root, table.name), list[dict[str, Any]](), table.schema
-    files = sorted(set(_data_files(root, table.name)) - named)
-    for file in files:
-        try:
-            found = pq.read_table(root.path(f"{table.name}/{file}"), filesystem=root.filesystem)
-        except (pa.ArrowInvalid, OSError):  # its writer was killed
-            continue
-        rows += found.to_pylist()
-        schema = pa.schema([*schema, *(field for field in found.schema if field.name not in schema.names)])
+    """Append the rows of data files that the log does not name: those that the table has not, and never had."""
+    named, there = deltalog.named(root, table.name), set(_data_files(root, table.name))
+    gone = set[
+        tuple[Any, ...]
+    ]()  # a try that came second leaves a file; its rows may have been taken out since
+    for _, former in _read(root, table, sorted(there & named - set(table.files())), list(table.key)):
+        gone.update(tuple(row.values()) for row in former)
+    rows, schema = list[dict[str, Any]](), table.schema
+    for columns, found in _read(root, table, sorted(there - named)):
+        rows += [row for row in found if tuple(row[name] for name in table.key) not in gone]
+        schema = pa.schema([*schema, *(field for field in columns if field.name not in schema.names)])
     if not (added := table.append_new(rows, RUN, schema)):
         return []
     table.refresh()
     what = f"version {table.version} with {added} rows of data files that the log did not name"
     return [did("found again", table.name, what)]
+
+
+def _read(
+    root: Root, table: Table, files: list[str], columns: list[str] | None = None
+) -> Iterator[tuple[pa.Schema, list[dict[str, Any]]]]:
+    for file in files:
+        try:
+            found = pq.read_table(
+                root.path(f"{table.name}/{file}"), filesystem=root.filesystem, columns=columns
+            )
+        except (pa.ArrowInvalid, OSError):  # its writer was killed
+            continue
+        yield found.schema, found.to_pylist()
 
 
 def set_aside(root: Root, path: str) -> str:
@@ -120,11 +135,11 @@ def _copy(root: Root, path: str, copies: Root | None) -> bytes | None:
 
 
 def _salvaged(root: Root, table: str, fault: deltalog.Fault) -> bytes | None:
-    """An entry of the whole lines of a damaged one, which later ones build on; None where no version needs it.
+    """An entry of the whole lines of a damaged one, which later ones build on.
 
-    None also for the first of all where no data file tells the columns.
+    None for the first of all where no data file tells the columns.
     """
-    if fault.problem not in ("broken_log_entry", "lost_log_entry") or not fault.needed:
+    if fault.problem not in ("broken_log_entry", "lost_log_entry"):
         return None
     said = deltalog.actions(root, fault.path)[0] if root.exists(fault.path) else []
     if not any("commitInfo" in action for action in said):

@@ -11,6 +11,7 @@ of the reviews, whatever is reviewed later. ``+0`` is before the first review. A
 from __future__ import annotations
 
 import getpass
+import os
 import uuid
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -64,12 +65,19 @@ def write(
     said = {
         "review": verdict,
         "review_note": note,
-        "reviewer": reviewer or getpass.getuser(),
+        "reviewer": reviewer or _user(),
         "reviewed_at": datetime.now(UTC),
     }
     rows = [{"review_id": uuid.uuid4().hex, "sample_id": sample_id, **said} for sample_id in sample_ids]
     table.append_new(rows, {"program": "review"})
     return table.version
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return f"uid {os.getuid()}"
 
 
 def version(root: Root, name: str) -> int:

@@ -32,6 +32,9 @@ from catalogs.errors import AvcontrolError, BrokenCatalog, ConfigError, DamagedF
 
 _STALE_SECONDS = 24 * 3600
 _CACHED_SECONDS = 7 * 24 * 3600
+_NOT_FOR_DELTA = re.compile(
+    r"[][^|\\?#\x00-\x1f]|%[0-9A-Fa-f]{2}"
+)  # panics, and histories that come out empty
 _ADDRESS = re.compile("[0-9a-f]{64}")
 _CACHED = re.compile(r"[0-9a-f]{64}(\.\w+)?")  # what `local` calls its copies; scratch has shorter names
 
@@ -64,6 +67,11 @@ class Root:
         scheme = urlparse(uri).scheme
         if scheme in ("", "file"):
             folder = Path(unquote(urlparse(uri).path) if scheme else uri).expanduser().resolve()
+            if bad := _NOT_FOR_DELTA.search(str(folder)):
+                raise ConfigError(
+                    f"a root cannot lie at {str(folder)!r}: Delta does not take {bad[0]!r}",
+                    "Rename the folder.",
+                )
             if create:
                 with storage_errors(folder):
                     folder.mkdir(parents=True, exist_ok=True)

@@ -32,7 +32,8 @@ def connect(tables: Mapping[str, Table | pa.Table], config: Mapping[str, str]) -
     rows = tables.get("rows")
     if config or len(tables) > 1 or not isinstance(rows, Table) or not files["rows"]:
         return _started(tables, files, config)
-    which = (rows.root.uri, rows.name, rows.id, str(rows.version), *rows.schema.names)
+    # `validate --fix` may give a version of the same number other files.
+    which = (rows.root.uri, rows.name, rows.id, str(rows.version), *rows.schema.names, *files["rows"])
     with _keeping:
         database = _kept.pop(which, None) or _started(tables, files, config)
         _kept[which] = database  # the newest last

@@ -43,7 +43,7 @@ def split(
         )
     sides = []
     for name, where in conditions(by, validation).items():
-        view = replace(pinned, where=f"({pinned.where}) AND {where}" if pinned.where else where)
+        view = replace(pinned, where=f"({pinned.where}\n) AND {where}" if pinned.where else where)
         sql = f"SELECT count(*) AS samples, count(DISTINCT {_key(by)}) AS groups FROM rows{condition(view)}"
         sides.append((view, {"split": name, **run_sql(table, sql).to_pylist()[0]}))
     groups = sum(counts["groups"] for _, counts in sides)

@@ -138,8 +138,6 @@ def _log_problems(root: Root, name: str) -> Iterator[Finding]:
                 "--fix sets it aside"
                 if fault.mendable
                 else "--fix puts back what is left of it, --copies all of it"
-                if fault.needed
-                else "--fix --copies puts it back; the newest version does not need it"
             )
             yield Finding(problem=fault.problem, where=place, what=fault.what, do=do, path=fault.path)
 

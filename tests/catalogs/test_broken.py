@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.dataset as pads
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
@@ -147,6 +149,54 @@ def test_mended_it_opens_and_lists_what_is_lost(root, name):
     assert [row["sample_id"] for row in select(root, "canny").to_pylist()] == [
         row["sample_id"] for row in before
     ]
+
+
+def test_a_cut_entry_that_a_checkpoint_covers(root):
+    before = select(root, "canny").to_pylist()
+    log = root.folder / SAMPLES_AT / "_delta_log"
+    assert (log / f"{2:020}.checkpoint.parquet").exists()
+    cut(log / f"{2:020}.json", 0)
+    with pytest.raises(BrokenCatalog, match="entry 2 of the log is cut short"):
+        select(root, "canny")
+    assert ask(root, "validate", "canny", "--fix").exit_code == 0
+    assert select(root, "canny").to_pylist() == before and validate(root, "canny") == []
+    cut(log / f"{1:020}.json")
+    assert ask(root, "validate", "canny", "--fix").exit_code == 0
+    assert ask(root, "show", "canny", "--versions").exit_code == 0
+    assert select(root, "canny").to_pylist() == before and validate(root, "canny") == []
+
+
+def test_rows_that_were_deleted_do_not_come_back_with_the_lost_ones(root):
+    """Two builders: the second's try for clip 5 comes second, and leaves a file with its row behind."""
+    entry(root)  # removes the checkpoint
+    first, second = table_of(root, "canny"), table_of(root, "canny")
+    second.keys()
+    orphan = root.folder / SAMPLES_AT / "part-tried.parquet"
+    commit(root, [make_row(root, 5)])
+    pq.write_table(table_of(root, "canny").read(where=pads.field("unit_id") == "unit5"), orphan)
+    first.delete("unit_id", ["unit5"], run_info())
+    commit(root, [make_row(root, 6)])
+    cut(entry(root), 0)
+    repair(root, CatalogID.parse("canny"))
+    kept = [row["unit_id"] for row in select(root, "canny", ["unit_id"]).to_pylist()]
+    assert kept == ["unit1", "unit2", "unit3", "unit6"]
+
+
+def test_a_damaged_file_takes_all_its_rows_along(tmp_path):
+    root = Root.open(str(tmp_path / "many"), create=True)
+    shared = make_row(root, 1)
+    rows = [{**make_row(root, n, **{"video": shared["video"]}), "quality": 0.5} for n in range(40)]
+    commit(root, rows)
+    (root.folder / shared["video"]).write_bytes(b"other bytes")
+    assert ask(root, "validate", "canny", "--fix").exit_code == 0
+    assert select(root, "canny").num_rows == 0 and validate(root, "canny") == []
+    assert len(rebuild_list(root, "canny")) == 40
+
+
+def test_a_folder_that_is_no_catalog_is_passed_over(root):
+    shutil.copytree(root.folder / "catalogs/canny", root.folder / "catalogs/canny copy")
+    assert [row["catalog"] for row in json.loads(ask(root, "list", "--json").stdout)] == ["canny", "other"]
+    assert ask(root, "explain", "0202").exit_code == 0
 
 
 def test_several_cut_entries(root):

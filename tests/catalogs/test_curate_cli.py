@@ -124,7 +124,8 @@ def run(capsys, root, *words: str) -> tuple[int, str, str]:
         (["tag", "canny", "best", "--delete"], "no tag 'best'"),
         (["tags", "cany"], "Did you mean canny"),
         (["gc", "--keep-versions", "0"], "at least 1"),
-        (["gc", "--grace-days", "-1"], "less than 0"),
+        (["gc", "--grace-days", "-1"], "between 0 and"),
+        (["gc", "--older-than", "inf"], "between 0 and"),
     ],
 )
 def test_errors_are_one_line(filled, capsys, words, said):

@@ -79,6 +79,17 @@ def test_copies_are_found_and_the_best_is_kept(copies):
     assert [sample_id[0] for sample_id in left["sample_id"].to_pylist()] == ["0", "1", "3", "5"]
 
 
+def test_rows_of_one_sample_are_no_duplicates(copies):
+    """Equal sources at two places give rows of one ID."""
+    twice = [{**row, "unit_id": f"{row['unit_id']} too"} for row in select(copies, "canny").to_pylist()]
+    before = find(copies, CatalogID(name="canny"))[1]
+    commit(copies, twice)
+    after = find(copies, CatalogID(name="canny"))[1]
+    assert [row["sample_id"] for row in after] == [row["sample_id"] for row in before]
+    kept, dropped = ({row["sample_id"] for row in after if row["keep"] is keep} for keep in (True, False))
+    assert not kept & dropped
+
+
 def test_fingerprints_are_made_once(copies, monkeypatch):
     first = find(copies, CANNY)
     monkeypatch.setattr("catalogs.media.frames", None)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from deltalake import DeltaTable
 
 from catalogs import gc, tags
 from catalogs.errors import BrokenCatalog, CatalogNotFound
@@ -31,6 +32,12 @@ def age(root: Root, *paths: str) -> None:
 
 def orphan(root: Root, level: float = 0.01, kind: str = "media") -> str:
     return store(root, write_audio, ".flac", level=level, kind=kind)
+
+
+def gone_bytes(root: Root) -> int:
+    """What lies in the root, logs left out."""
+    files = [path for path in Path(root.uri).rglob("*") if path.is_file() and "_delta_log" not in path.parts]
+    return sum(path.stat().st_size for path in files)
 
 
 def planned(made: gc.Plan) -> set[str]:
@@ -99,8 +106,9 @@ def test_old_versions_hold_their_files_until_they_are_let_go(filled):
         "media",
         "signa",
     }
-    alone = planned(made)
-    assert alone and gc.remove(filled, made)[0] == len(alone)
+    alone, before = planned(made), gone_bytes(filled)
+    count, size = gc.remove(filled, made)
+    assert alone and count == len(alone) + 1 and size == before - gone_bytes(filled)  # and one of the rows
     assert select(filled, "canny").num_rows == 3 and validate(filled, "canny", deep=True) == []
     with pytest.raises(CatalogNotFound, match=r"version 2 of canny was cleared away"):
         select(filled, "canny@2")
@@ -119,6 +127,30 @@ def test_newest_versions_and_tagged_ones_stay(filled):
         assert select(filled, catalog).num_rows == rows and validate(filled, catalog, deep=True) == []
     with pytest.raises(CatalogNotFound, match=r"version 3 of canny was cleared away"):
         select(filled, "canny@3")
+
+
+def test_what_is_kept_stays_however_often_it_is_cleared(filled):
+    for n in range(1, 5):
+        commit(filled, [make_row(filled, 10 + n)], name="grown")
+        table_of(filled, "grown").delete("unit_id", [f"unit{9 + n}"], run_info())
+    age(filled)
+    newest = table_of(filled, "grown").version
+    for _ in range(3):
+        gc.remove(filled, gc.plan(filled, keep_versions=4, grace_s=0))
+        age(filled)
+        kept = [select(filled, f"grown@{newest - n}").num_rows for n in range(4)]
+        assert kept == [1, 2, 1, 2]
+    with pytest.raises(CatalogNotFound, match="cleared away"):
+        select(filled, f"grown@{newest - 5}")
+
+
+def test_a_fraction_of_an_hour_of_grace_is_not_none(filled, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        DeltaTable, "vacuum", lambda self, retention_hours, **_: asked.append(retention_hours) or []
+    )
+    gc.plan(filled, keep_versions=1, grace_s=0.04 * gc.DAY)
+    assert set(asked) == {1}
 
 
 def test_latents_stay_with_their_encodings_and_encodings_hold_no_media(filled):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
@@ -129,6 +130,15 @@ def test_many_small_reviews_become_one_file_and_old_versions_stay(filled, monkey
     notes = {row["sample_id"]: row["review_note"] for row in review.newest(filled, "canny").to_pylist()}
     assert notes == {TWO: "note 8", ONE: "note 9"}
     assert review.newest(filled, "canny", 1).to_pylist()[0]["review_note"] == "note 0"
+
+
+def test_a_user_without_a_name(filled, monkeypatch):
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found: 54321")
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+    review.write(filled, "canny", [ONE], verdict="accept")
+    assert review.history(filled, "canny", ONE)[0]["reviewer"] == f"uid {os.getuid()}"
 
 
 def test_two_reviewers_at_once_lose_nothing(filled):

@@ -132,6 +132,16 @@ def test_a_file_that_is_recalled_is_in_use(root):
     assert root.recall("ab" * 32) is None
 
 
+@pytest.mark.parametrize("name", ["a [final] b", "50%20x", "a?b", "a#b", "a|b", "a^b", "a\\b", "a\nb"])
+@pytest.mark.parametrize("create", [True, False])
+def test_folders_that_delta_does_not_take(tmp_path, name, create):
+    if not create:
+        (tmp_path / name).mkdir()
+    with pytest.raises(ConfigError, match="Delta does not take"):
+        Root.open(str(tmp_path / name), create=create)
+    assert (tmp_path / name).exists() != create
+
+
 AZURE = "abfs://box@maker.dfs.core.windows.net/deep/root"
 
 

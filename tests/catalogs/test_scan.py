@@ -62,6 +62,16 @@ def test_files_damaged_or_lost_since_are_found(root):
     assert len(numbers(root)) == 3
 
 
+def test_a_version_that_was_made_anew_with_other_files_is_another(root):
+    commit(root, [make_row(root, 1)])
+    commit(root, [make_row(root, 2)])
+    assert numbers(root) == ["01", "02"]
+    log = root.folder / "catalogs/canny/samples/_delta_log"
+    (log / f"{2:020}.json").unlink()  # as `validate --fix` sets the newest aside
+    commit(root, [make_row(root, 3)])
+    assert table_of(root, "canny").version == 2 and numbers(root) == ["01", "03"]
+
+
 def test_reviews_are_those_of_each_question(root):
     commit(root, [make_row(root, 1), make_row(root, 2)])
     for verdict, left in (("accept", ["01"]), ("reject", []), ("accept", ["01"])):

@@ -90,7 +90,7 @@ def many(root):
 
 def test_ids_for_both_sides(many):
     train, validation = split(many, CatalogID.parse("canny?quality>=0.5"), 0.2)
-    assert str(train[0]).startswith("canny@1?(quality>=0.5) AND md5(")
+    assert str(train[0]).startswith("canny@1?(quality>=0.5\n) AND md5(")
     rows = {
         name: select(many, view, ["sample_id", "source_sha256"])
         for view, name in ((train[0], "t"), (validation[0], "v"))
