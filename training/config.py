@@ -14,6 +14,7 @@ from typing import Literal, get_args
 
 from catalogs.errors import ConfigError
 from catalogs.options import setting
+from training.backbone import FACTORS
 
 Stream = Literal["auto", "video", "audio", "joint"]
 Dtype = Literal["auto", "bf16", "fp32"]
@@ -21,6 +22,7 @@ Shard = Literal["auto", "never", "always"]
 Recompute = Literal["auto", "all", "none"]
 Switch = Literal["auto", "yes", "no"]
 DEFAULT_STEPS = 3000
+SHORTEST = 1 / FACTORS.audio_latents_per_second  # seconds of sound that can be made
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,15 +94,13 @@ class TrainConfig:
             "batch_size", "grad_accum", "rank", "alpha", "checkpoint_every", "keep_checkpoints", "gpus",
         ):  # fmt: skip
             _at_least(name, getattr(self, name), 1)
-        for name in ("warmup", "validate_every", "validate_count", "weight_decay", "max_failures"):
+        for name in ("warmup", "validate_every", "validate_count", "weight_decay", "max_failures", "seed"):
             _at_least(name, getattr(self, name), 0)
         _at_least("validate_steps", self.validate_steps, 1)
         if self.steps is not None:
             _at_least("steps", self.steps, 1)
-        if not self.lr > 0 or not self.clip_norm > 0:
-            raise ConfigError("lr and clip-norm must be above 0")
-        if self.gpus > 1 and self.device.startswith("cuda:"):
-            raise ConfigError(f"--gpus {self.gpus} and --device {self.device}", "leave --device out")
+        if not 0 < self.lr < math.inf or not self.clip_norm > 0:
+            raise ConfigError("lr and clip-norm must be above 0, and lr finite")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,8 +179,12 @@ class GenerateConfig:
         _at_least("steps", self.steps, 1)
         _at_least("count", self.count, 1)
         for name in ("fps", "seconds", "reference_downscale"):
-            if (value := getattr(self, name)) is not None and not value > 0:
+            if (value := getattr(self, name)) is not None and not 0 < value < math.inf:
                 raise ConfigError(f"{name.replace('_', '-')} must be above 0, not {value}")
+        if self.seconds is not None and self.seconds < SHORTEST:
+            raise ConfigError(f"seconds must be at least {SHORTEST:g} (one latent), not {self.seconds:g}")
+        if abs(self.seed) + self.count >= 2**62:
+            raise ConfigError(f"seed {self.seed} is too large", "its size and --count stay below 2^62")
         for value in self.strength:
             if not 0 <= value < math.inf:
                 raise ConfigError(f"a strength cannot be {value}", "1 is as trained, 0 not at all, 1.5 more")

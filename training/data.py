@@ -12,6 +12,7 @@ the process `rank` of `world` takes ``range(first, end)[rank::world]``. Their or
 from __future__ import annotations
 
 import itertools
+import shlex
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -164,7 +165,7 @@ def read_batch(dataset: Dataset, examples: Sequence[Example]) -> Batch:
         column: torch.stack([_latents(dataset, example, column) for example in examples])
         for column in first.latents
     }
-    prompts = [_read(dataset, example, "prompt", example.prompt) for example in examples]
+    prompts = [_finite(dataset, example, "prompt", example.prompt) for example in examples]
     video = audio = None
     if "video" in latents:
         reference = latents.get("reference_video")
@@ -179,19 +180,24 @@ def read_batch(dataset: Dataset, examples: Sequence[Example]) -> Batch:
 
 
 def _latents(dataset: Dataset, example: Example, column: str) -> torch.Tensor:
-    latents = _read(dataset, example, f"{column} latents", example.latents[column])["latents"].float()
+    latents = _finite(dataset, example, f"{column} latents", example.latents[column])["latents"].float()
     if list(latents.shape) != list(example.shapes[column]):
         raise TrainingError(
             f"the {column} latents of sample {example.sample_id} have the shape {list(latents.shape)}, not "
             f"{example.shapes[column]} as was recorded",
             _repair(dataset),
         )
-    if not torch.isfinite(latents).all():
+    return latents
+
+
+def _finite(dataset: Dataset, example: Example, what: str, relative: str) -> dict[str, torch.Tensor]:
+    tensors = _read(dataset, example, what, relative)
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
         raise TrainingError(
-            f"the {column} latents of sample {example.sample_id} are not finite",
+            f"the {what} of sample {example.sample_id} are not finite",
             f"{_repair(dataset)}, or leave it out with a WHERE in the catalog ID",
         )
-    return latents
+    return tensors
 
 
 def _read(dataset: Dataset, example: Example, what: str, relative: str) -> dict[str, torch.Tensor]:
@@ -215,7 +221,5 @@ def _read(dataset: Dataset, example: Example, what: str, relative: str) -> dict[
 
 
 def _repair(dataset: Dataset) -> str:
-    return (
-        f"avcontrol encode '{dataset.catalog}' --root {dataset.root.uri} --backbone … --repair makes what is "
-        "broken again"
-    )
+    words = shlex.join(["avcontrol", "encode", str(dataset.catalog), "--root", dataset.root.uri])
+    return f"{words} --backbone … --repair makes what is broken again"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,7 +148,8 @@ class _Join:
         )
         raise TrainingError(
             f"{count} encodings of {self.catalog} by {self.backbone} are missing{said}",
-            f"python -m pipelines encode '{self.catalog}' --root {self.root.uri} --backbone {self.backbone}",
+            "python -m pipelines encode "
+            f"{shlex.join([str(self.catalog), '--root', self.root.uri, '--backbone', self.backbone])}",
         )
 
 

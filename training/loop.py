@@ -37,7 +37,7 @@ from training import (
 )
 from training.config import DEFAULT_STEPS, TrainConfig
 from training.step import batch_loss, check_finite, memory_errors
-from training.validate import validate
+from training.validate import validate, validated
 
 _SIGMA_BINS = 4
 
@@ -74,10 +74,13 @@ def train(config: TrainConfig, report: Callable[[Progress], None] | None = None)
         The adapter file, `OUT/adapter.safetensors`.
 
     Raises:
+        ConfigError: Several GPUs, and a device that is one.
         TrainingError: Missing encodings, a run in the way, a loss that is not finite, a full disk or GPU.
         CatalogNotFound: No such catalog.
         EstimatorUnavailable: The backbone is not here.
     """
+    if config.gpus > 1 and config.device.startswith("cuda:"):  # a worker is told its own
+        raise ConfigError(f"--gpus {config.gpus} and --device {config.device}", "leave --device out")
     config = settled(config)
     if config.gpus == 1:
         return work(config, report)
@@ -134,6 +137,10 @@ def work(config: TrainConfig, report: Callable[[Progress], None] | None = None) 
         fits = memory.Fits(forward.adopt(transformer), device, optimizer)
     found = checkpoint.everyone(config.out)
     start = checkpoint.restore(found[-1], parameters, optimizer, run) if found else 0
+    if start > steps:
+        raise TrainingError(
+            f"{config.out} is at step {start} already, beyond --steps {steps}", "give more steps"
+        )
 
     writer: Any = _writer(config, start) if rank == 0 else None
     metadata = header.header(config, dataset, run["backbone"], steps) if rank == 0 else {}
@@ -141,6 +148,14 @@ def work(config: TrainConfig, report: Callable[[Progress], None] | None = None) 
     def due(step: int, every: int) -> bool:
         return every > 0 and (step == steps or step % every == 0)
 
+    def sample(step: int) -> None:
+        if rank == 0 or spread:
+            with storage_errors(config.out):
+                validate(config, dataset, transformer, path, step, writer)
+
+    lost = due(start, config.validate_every) and start and not validated(config, dataset, start)
+    if any(parallel.everyones(bool(lost))):  # it was killed between a checkpoint and its samples
+        sample(start)
     passes = config.grad_accum * world
     numbers = range(start * passes, steps * passes)[rank::world]
     reading: Any = data.read_ahead(dataset, numbers, batch_size=config.batch_size, seed=config.seed)
@@ -188,9 +203,9 @@ def work(config: TrainConfig, report: Callable[[Progress], None] | None = None) 
                         config.out, step, parameters, optimizer, scale=config.alpha / config.rank, run=run,
                         metadata={**metadata, "steps": str(step)}, keep=config.keep_checkpoints,
                     )  # fmt: skip
-            if due(step, config.validate_every) and (rank == 0 or spread):
-                with memory_errors(batch), storage_errors(config.out):
-                    validate(config, dataset, transformer, path, step, writer)
+            if due(step, config.validate_every):
+                with memory_errors(batch):
+                    sample(step)
     final = config.out / "adapter.safetensors"
     if rank == 0:
         writer.close()
@@ -226,8 +241,10 @@ def _trial(
 ) -> None:
     """A forward and backward pass that leaves nothing behind, for its memory."""
     kept = gradients.flat.clone()
-    batch_loss(transformer, batch, torch.Generator().manual_seed(0), device, dtype)[0].mean().backward()
-    gradients.flat.copy_(kept)
+    try:
+        batch_loss(transformer, batch, torch.Generator().manual_seed(0), device, dtype)[0].mean().backward()
+    finally:  # also of one that ran out of memory half way
+        gradients.flat.copy_(kept)
 
 
 def _weights(config: TrainConfig, device: torch.device, dtype: torch.dtype) -> prepare.Weights:

@@ -53,6 +53,12 @@ def validate(
         writer.add_image(f"samples/{index}", picture, step, dataformats="HWC")
 
 
+def validated(config: TrainConfig, dataset: data.Dataset, step: int) -> bool:
+    """Whether :func:`validate` has written everything of a step."""
+    wanted = range(len(dataset.examples[: config.validate_count]))
+    return all((config.out / "samples" / f"step-{step:06d}-{index}.png").exists() for index in wanted)
+
+
 def beside_reference(
     frames: np.ndarray | None, sound: tuple[np.ndarray, int] | None, references: Streams
 ) -> tuple[np.ndarray | None, np.ndarray]:

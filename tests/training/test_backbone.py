@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from catalogs.errors import EstimatorUnavailable
+from catalogs.errors import ConfigError, EstimatorUnavailable
 from training import backbone, testsize
 from training.backbone import FACTORS
 
@@ -133,3 +133,10 @@ def test_importing_it_does_not_import_torch() -> None:
         "import sys, training.backbone, training.config; assert not {'torch', 'diffusers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": os.getcwd()})
+
+
+def test_devices_that_are_none() -> None:
+    for device in ("foo", "cuda:x", "gpu", "cuda:-1", ""):
+        with pytest.raises(ConfigError, match="unknown device"):
+            backbone.placement(device, "auto")
+    assert backbone.placement("cpu", "bf16")[0].type == "cpu"

@@ -17,7 +17,8 @@ from catalogs.errors import ConfigError, TrainingError
 from catalogs.root import Root
 from tests.training.helpers import add_sample, encode, make_catalog
 from tests.training.test_loop import run
-from training import data
+from training import cluster, data, loop
+from training.config import TrainConfig
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -94,6 +95,18 @@ def test_more_gpus_than_there_are(root: Root, tmp_path: Path, monkeypatch: pytes
     # Another test's cluster, should this process be in one, has at most one.
     with pytest.raises(ConfigError, match=r"--gpus 2: this machine has [01]"):
         run(root, tmp_path, gpus=2, device="auto")
+
+
+def test_a_worker_takes_the_gpu_that_it_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Ray Train gives it on a GPU, without one."""
+    done: list[TrainConfig] = []
+    monkeypatch.setattr("ray.train.torch.get_device", lambda: torch.device("cuda:1"))
+    monkeypatch.setattr("training.loop.work", lambda config, report: done.append(config))
+    config = TrainConfig(catalog="canny@1", root="r", out=tmp_path, gpus=2)
+    cluster._work({"config": config, "news": None})
+    assert (done[0].device, done[0].gpus) == ("cuda:1", 2)
+    with pytest.raises(ConfigError, match="--gpus 2 and --device cuda:1"):
+        loop.train(done[0])
 
 
 def test_what_a_submitted_job_runs() -> None:

@@ -164,6 +164,32 @@ def three(of_three: Path, tmp_path: Path, path: Path) -> data.Dataset:
     return data.load(root, "canny", path, backbone="test")
 
 
+def test_prompts_that_are_not_finite_name_their_sample(three: data.Dataset) -> None:
+    example = three.examples[1]
+    file = three.root.local(example.prompt)
+    tensors = load_file(file)
+    next(tensor for tensor in tensors.values() if tensor.is_floating_point()).view(-1)[0] = float("nan")
+    save_file(tensors, file)
+    with pytest.raises(TrainingError, match=f"prompt of sample {example.sample_id} are not finite") as error:
+        read_batch(three, [example])
+    assert "--repair" in error.value.hint
+
+
+def test_hints_can_be_pasted(tmp_path: Path, path: Path) -> None:
+    root = Root.open(str(tmp_path / "the root"), create=True)
+    make_catalog(root, "canny", [add_sample(root, 0, columns=("video", "reference_video"))])
+    with pytest.raises(TrainingError) as error:
+        data.load(root, "canny?caption <> 'it''s'", path, backbone="test")
+    words = shlex.split(error.value.hint)
+    assert words[4].endswith("?caption <> 'it''s'") and words[6] == root.uri
+    assert encode(root, words[4]) == 3
+    dataset = data.load(root, words[4], path, backbone="test")
+    dataset.root.local(dataset.examples[0].latents["video"]).unlink()
+    with pytest.raises(TrainingError) as error:
+        read_batch(dataset, [dataset.examples[0]])
+    assert shlex.split(error.value.hint)[:5] == ["avcontrol", "encode", words[4], "--root", root.uri]
+
+
 def test_broken_latents_name_their_sample(three: data.Dataset) -> None:
     example = three.examples[1]
     file = three.root.local(example.latents["video"])
@@ -172,7 +198,7 @@ def test_broken_latents_name_their_sample(three: data.Dataset) -> None:
     save_file(good, file)
     with pytest.raises(TrainingError, match=f"video latents of sample {example.sample_id} are not finite"):
         read_batch(three, [example])
-    save_file({"latents": good["latents"][:, :, :1].contiguous()}, file)
+    save_file({"latents": good["latents"][:, :, 1:].contiguous()}, file)
     with pytest.raises(
         TrainingError, match=rf"{example.sample_id} have the shape \[16, 2, 1, 2\], not \[16, 2"
     ):
@@ -185,7 +211,7 @@ def test_broken_latents_name_their_sample(three: data.Dataset) -> None:
         assert error.value.message.startswith(
             f"the video latents of sample {example.sample_id}: a broken file at {example.latents['video']}"
         )
-        assert error.value.hint.startswith(f"avcontrol encode '{dataset.catalog}' --root {three.root.uri}")
+        assert error.value.hint.startswith(f"avcontrol encode {dataset.catalog} --root {three.root.uri}")
         file.unlink()
         with pytest.raises(TrainingError, match=f"{example.sample_id}: no file at"):
             read_batch(dataset, [example])

@@ -2,6 +2,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from catalogs.errors import ConfigError, TrainingError
 from catalogs.query import pin
 from catalogs.root import Root
 from tests.training.helpers import add_sample, encode, fresh, make_catalog, prompt, random
-from training import adapter, checkpoint, forward, loop
+from training import adapter, checkpoint, forward, loop, parallel
 from training.config import TrainConfig
 from training.data import Batch
 from training.tokens import Streams, audio_canvas, video_canvas
@@ -195,6 +196,54 @@ def test_validation_samples_lie_beside_their_reference(root: Root, tmp_path: Pat
         assert (made.streams.video[0].width, made.streams.video[0].frames) == (128, 9)
 
 
+def test_samples_lost_between_a_checkpoint_and_its_validation_are_made_on_resuming(
+    root: Root, tmp_path: Path, monkeypatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    many = {"steps": 3, "validate_every": 3, "validate_steps": 2, "validate_count": 1}
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(loop, "validate", killed)
+        run(root, tmp_path, **many)
+    assert [folder.name for folder in checkpoint.everyone(tmp_path)] == ["step-000003"]
+    assert not (tmp_path / "samples").exists()
+    run(root, tmp_path, resume=True, **many)
+    assert (tmp_path / "samples/step-000003-0.png").exists()
+    before = (tmp_path / "samples/step-000003-0.png").stat().st_mtime_ns
+    run(root, tmp_path, resume=True, **many)  # and once is enough
+    assert (tmp_path / "samples/step-000003-0.png").stat().st_mtime_ns == before
+
+
+def test_a_run_that_is_further_is_not_called_shorter(root: Root, straight, tmp_path: Path) -> None:
+    out = shutil.copytree(straight[0].parent, tmp_path / "out")
+    with pytest.raises(TrainingError, match="is at step 6 already, beyond --steps 3"):
+        run(root, out, steps=3, resume=True)
+
+
+def test_a_trial_that_runs_out_of_memory_leaves_no_gradient(root: Root, path: Path, monkeypatch) -> None:
+    weight = torch.nn.Parameter(torch.ones(3))
+    gradients = parallel.Gradients([weight])
+    gradients.flat[:3] = torch.tensor([1.0, 2.0, 3.0])
+
+    class Full(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: object, x: torch.Tensor) -> torch.Tensor:
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx: object, grad: torch.Tensor) -> torch.Tensor:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    def loss(*_: object) -> tuple[torch.Tensor, None]:
+        return weight * 5 + Full.apply(weight * 2), None  # the first term's gradient comes before
+
+    monkeypatch.setattr(loop, "batch_loss", loss)
+    with pytest.raises(torch.OutOfMemoryError):
+        loop._trial(None, None, torch.device("cpu"), torch.float32, gradients)
+    assert gradients.flat[:3].tolist() == [1.0, 2.0, 3.0]
+
+
 @pytest.mark.parametrize("recompute", ["all", "auto"])
 def test_blocks_that_are_run_again_change_nothing(
     root: Root, straight, tmp_path: Path, monkeypatch, recompute
@@ -333,6 +382,8 @@ def test_bad_options() -> None:
         ("steps", 0),
         ("gpus", 0),
         ("shard", "some"),
+        ("seed", -1),
+        ("lr", float("inf")),
     ):
         with pytest.raises(ConfigError, match=name):
             dataclasses.replace(good, **{name: value})
