@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from catalogs.errors import ConfigError
 from catalogs.root import storage_errors
 from training import backbone, codec, forward, media, references, stack
 from training.backbone import FACTORS
@@ -34,11 +35,13 @@ def generate(config: GenerateConfig, progress: Callable[[int], None] | None = No
         both waveforms, and several clips side by side as `NAME-seeds.png`.
 
     Raises:
-        ConfigError: Adapters, references and streams do not go together, or the resolution does not fit.
+        ConfigError: Adapters, references and streams do not go together, the resolution does not fit, a reference
+            does not fit into memory, or a folder lies where a clip should.
         TrainingError: An adapter is not one, or not of this backbone.
         InputError: A reference, a mask or a first frame cannot be read.
         CatalogNotFound: No such sample.
         EstimatorUnavailable: The backbone is not here.
+        StorageError: The disk is full, or it cannot be written there.
     """
     with storage_errors(config.out):
         config.out.parent.mkdir(parents=True, exist_ok=True)
@@ -46,6 +49,7 @@ def generate(config: GenerateConfig, progress: Callable[[int], None] | None = No
     path = backbone.locate(config.backbone)
     layers = stack.read(config.adapter)
     given = references.read(config, layers)
+    outs = _outs(config, given.streams)
 
     canvases = _canvases(path, given, device, dtype)
     texts = [given.prompt] + ([config.negative_prompt] if config.guidance != 1.0 else [])
@@ -65,13 +69,11 @@ def generate(config: GenerateConfig, progress: Callable[[int], None] | None = No
     del transformer  # the decoder may need its room
     decode, files, columns = Decoder(path, device, dtype), [], []
     for seed, latents in made.items():
-        out = config.out if config.count == 1 else config.out.with_stem(f"{config.out.stem}-{seed}")
         frames, sound = decode(canvases, latents)
-        files.append(_write(out, frames, sound, given))
+        files.append(_write(outs[seed], frames, sound, given))
         columns.append(_picture(frames, sound))
     if config.count > 1:
-        sheet = config.out.with_name(f"{config.out.stem}-seeds.png")
-        Image.fromarray(np.concatenate(columns, axis=1)).save(sheet)
+        _save(_sheet(config), np.concatenate(columns, axis=1))
     return files
 
 
@@ -96,7 +98,10 @@ def _canvases(path: Path, given: References, device: Any, dtype: Any) -> Streams
         for clip in given.video:
             latents = codec.encode_video(vae, clip.frames)[None]
             one = video_canvas(target, latents, fps=clip.fps, scale=clip.scale)
-            video = video.also(clip.strength.on(one))
+            # Retimed is the reference alone: fades end where the clip does.
+            own = one.target.shape[1]
+            places = torch.cat([video.positions[:, :, :own], one.positions[:, :, own:]], dim=2)
+            video = video.also(clip.strength.on(replace(one, positions=places)))
         if len(given.begin):
             video = replace(video, given=known.flatten(1))
     if given.streams != "video":
@@ -119,6 +124,32 @@ def _prompts(path: Path, texts: list[str], device: Any, dtype: Any) -> list[Prom
     return [Prompt(**{key: value[None] for key, value in one.items()}).to(device, dtype) for one in encoded]
 
 
+def _outs(config: GenerateConfig, streams: str) -> dict[int, Path]:
+    """The clip's file of each seed. That a folder lies at one's place is said before the work, not after it."""
+    kind = ".flac" if streams == "audio" else config.out.suffix
+    seeds = range(config.seed, config.seed + config.count)
+    stems = {seed: f"{config.out.stem}-{seed}" if config.count > 1 else config.out.stem for seed in seeds}
+    outs = {seed: config.out.with_name(stem + kind) for seed, stem in stems.items()}
+    for file in (*outs.values(), *map(_side, outs.values()), *([_sheet(config)] if config.count > 1 else [])):
+        if file.is_dir():
+            raise ConfigError(f"cannot write {file}", "it is a folder: give --out another name")
+    return outs
+
+
+def _sheet(config: GenerateConfig) -> Path:
+    return config.out.with_name(f"{config.out.stem}-seeds.png")
+
+
+def _side(out: Path) -> Path:
+    """What lies next to a clip, or to a sound."""
+    return out.with_name(f"{out.stem}-side-by-side{'.png' if out.suffix == '.flac' else '.mp4'}")
+
+
+def _save(file: Path, picture: np.ndarray) -> None:
+    with storage_errors(file):
+        Image.fromarray(picture).save(file)
+
+
 def _write(
     out: Path, frames: np.ndarray | None, sound: tuple[np.ndarray, int] | None, given: References
 ) -> Path:
@@ -128,15 +159,14 @@ def _write(
         video=clip and clip.beside(given.size[2], given.fps), audio=heard and (heard.samples, heard.rate)
     )
     both, picture = beside_reference(frames, sound, first)
-    side = out.with_name(f"{out.stem}-side-by-side.mp4")
     if frames is not None and both is not None:
         media.write_video(out, frames, given.fps, sound)
-        media.write_video(side, both, given.fps, sound)
+        media.write_video(_side(out), both, given.fps, sound)
         return out
     assert sound is not None  # one of the two streams was made
-    media.write_audio(out.with_suffix(".flac"), *sound)
-    Image.fromarray(picture).save(side.with_suffix(".png"))
-    return out.with_suffix(".flac")
+    media.write_audio(out, *sound)
+    _save(_side(out), picture)
+    return out
 
 
 def _picture(frames: np.ndarray | None, sound: tuple[np.ndarray, int] | None) -> np.ndarray:

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from catalogs.ids import CatalogID
 from catalogs.query import select
 from catalogs.root import Root
 from training import fitting, intensity, media, strength
-from training.config import GenerateConfig
+from training.backbone import FACTORS
+from training.config import SHORTEST, GenerateConfig
 from training.fitting import Drawn, Video
 from training.stack import Layer
 from training.strength import Strength
@@ -94,12 +96,17 @@ def read(config: GenerateConfig, layers: Sequence[Layer]) -> References:
     prompt = config.prompt if config.prompt is not None else (rows[0]["caption"] or "" if rows else "")
     size, fps, clips, begin = (0, 0, 0), config.fps or 24.0, [], np.zeros((0, 1, 1, 3), np.uint8)
     if streams != "audio":
+        scales = _scales(config, layers, [drawn for _, drawn in videos])
+        fps = config.fps or (float(media.frame_rate(videos[0][0])) if videos else 24.0)
+        if config.resolution is not None:  # checked before anything is decoded
+            size = fitting.size_of(config, [], fps, math.lcm(*scales))
         found = [
             Drawn(frames=frames, rate=rate, scale=drawn)
-            for (frames, rate), drawn in ((media.read_video(file), drawn) for file, drawn in videos)
+            for (frames, rate), drawn in (
+                (media.read_video(file, limit=_needed(config, file, mask, size[2], fps)), drawn)
+                for (file, drawn), mask in zip(videos, masks, strict=True)
+            )
         ]
-        scales = _scales(config, layers, [drawn for _, drawn in videos])
-        fps = config.fps or (float(found[0].rate) if found else 24.0)
         size = fitting.size_of(config, found, fps, math.lcm(*scales))
         clips = [
             fitting.fit(config, one, size, fps, scale=scale, heeded=each, mask=mask)
@@ -110,7 +117,7 @@ def read(config: GenerateConfig, layers: Sequence[Layer]) -> References:
             begin = media.fit(begin[: fitting.on_grid(len(begin))], size[0], size[1])
     seconds, audio = size[2] / fps if size[2] else config.seconds, []
     if streams != "video":
-        audio = [media.read_audio(file) for file in sounds]
+        audio = [_sound(file) for file in sounds]
         if config.reference_loudness is not None:
             audio.append(intensity.reference(config.reference_loudness, seconds))
     if seconds is None:
@@ -189,6 +196,24 @@ def _scales(config: GenerateConfig, layers: Sequence[Layer], drawn: Sequence[int
     if config.sample and not config.reference_video:
         return list(drawn)
     return [*readers, *[1] * len(drawn)][: len(drawn)]
+
+
+def _needed(config: GenerateConfig, file: Path, mask: Path | None, long: int, fps: float) -> int | None:
+    """How many of a reference's frames are enough for a clip of `long`; None where all of them matter."""
+    if config.resolution is None or config.retime == "fit" or (mask is not None and strength.moves(mask)):
+        return None
+    shown = fps if config.speed is None else float(media.frame_rate(file)) * config.speed
+    return math.ceil(long * shown / fps) + FACTORS.time  # as fitting.fit cuts it, or a few more
+
+
+def _sound(file: Path) -> tuple[np.ndarray, int]:
+    """Read a reference sound."""
+    samples, rate = media.read_audio(file)
+    if (lasts := samples.shape[1] / rate) < SHORTEST:
+        raise ConfigError(
+            f"{file} lasts {lasts:.4f} s, less than a latent of sound ({SHORTEST:g} s)", "give a longer one"
+        )
+    return samples, rate
 
 
 def _row(root: Root, sample: str) -> dict[str, Any]:

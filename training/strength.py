@@ -109,7 +109,7 @@ def mask(file: Path, shape: tuple[int, int, int]) -> np.ndarray:
     """Read a mask, a picture or a video, and stretch it over a reference.
 
     Args:
-        file: White is full strength, black none; colours count by their mean.
+        file: White is full strength, black and transparent none; colours count by their mean.
         shape: (F, H, W) of the reference's file.
 
     Returns:
@@ -117,17 +117,29 @@ def mask(file: Path, shape: tuple[int, int, int]) -> np.ndarray:
 
     Raises:
         InputError: It cannot be read.
+        ConfigError: It is too long to be held in memory.
     """
     import cv2
 
-    frames = media.read_video(file)[0]
-    grey = frames.mean(axis=3).round().astype(np.uint8)
+    grey = media.read_mask(file)
     count, height, width = shape
+    picks = ((np.arange(count) + 0.5) * len(grey) / count).astype(int)
+    used, places = np.unique(picks, return_inverse=True)
+    grey = grey[used]
     if grey.shape[1:] != (height, width):
         area = cv2.INTER_AREA
         grey = np.stack([cv2.resize(frame, (width, height), interpolation=area) for frame in grey])
-    stretched: np.ndarray = grey[((np.arange(count) + 0.5) * len(grey) / count).astype(int)]
+    stretched: np.ndarray = grey[places]
     return stretched
+
+
+def moves(file: Path) -> bool:
+    """Whether a mask has more frames than one, so that its reference's length matters.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    return len(media.read_mask(file, limit=2)) > 1
 
 
 def _each(option: str, given: Sequence[T], count: int, usual: T) -> list[T]:

@@ -4,16 +4,19 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from catalogs.errors import CatalogNotFound, ConfigError, InputError
+from catalogs.errors import CatalogNotFound, ConfigError, InputError, StorageError
 from catalogs.query import select
 from catalogs.root import Root
 from tests.training.helpers import RATE, add_sample, encode, make_catalog, moving_square, probe_streams, tone
-from training import adapter, media
+from training import adapter, backbone, media, references
 from training.config import GenerateConfig, TrainConfig
-from training.generate import generate
+from training.generate import _canvases, generate
 from training.loop import train
+from training.sampler import with_noise
+from training.tokens import Streams, audio_canvas
 
 
 def make(root: Root, out: Path, **options) -> Path:
@@ -254,9 +257,18 @@ def test_what_does_not_go_together(root: Root, canny: Path, sound: Path, tmp_pat
         ({"reference_video": ()}, "no reference"),
         ({"steps": 0}, "steps must be at least 1"),
         ({"seconds": 0.0}, "seconds must be above 0"),
+        ({"seconds": 0.00001}, r"seconds must be at least 0\.04 \(one latent\), not 1e-05"),
+        ({"seconds": float("inf")}, "seconds must be above 0"),
+        ({"seed": 99999999999999999999}, "seed 99999999999999999999 is too large"),
+        ({"seed": -(2**62)}, "is too large"),
+        ({"seed": 2**62 - 3, "count": 3}, "is too large"),
     ):
         with pytest.raises(ConfigError, match=says):
             dataclasses.replace(good, **change)
+    largest = 2**62 - 2
+    for seed in (largest, -largest):
+        with_noise(Streams(audio=audio_canvas(torch.zeros(1, 1, 2, 2), None)), seed)
+        assert dataclasses.replace(good, seed=seed).seed == seed
 
 
 def test_how_strongly_a_reference_is_followed(root: Root, canny: Path, tmp_path: Path) -> None:
@@ -311,3 +323,60 @@ def test_a_first_frame_stays(root: Root, tmp_path: Path) -> None:
     ):
         with pytest.raises(ConfigError, match=says):
             make(root, tmp_path / "d.mp4", first_frame=tmp_path / "first.mp4", **change)
+
+
+@pytest.mark.parametrize(
+    "retimed", [{}, {"retime": "2"}, {"retime": "0.5"}, {"retime": "1", "fps": 48.0}, {"retime": "fit"}]
+)
+def test_a_retimed_reference_fades_at_the_clip_s_end(tmp_path: Path, retimed: dict[str, object]) -> None:
+    """Seconds are the clip's, however fast the reference passes; also of a second one behind the first."""
+    pixels = np.random.default_rng(0).integers(0, 255, (97, 32, 32, 3)).astype(np.uint8)
+    media.write_video(tmp_path / "ref.mp4", pixels, 24)
+    Image.fromarray(np.full((32, 32), 255, np.uint8)).save(tmp_path / "white.png")
+    options = GenerateConfig(
+        out=tmp_path / "a.mp4", reference_video=(tmp_path / "ref.mp4",), resolution="32x32x41", streams="video",
+        strength_fade=("out=0.5s",), strength_mask=(str(tmp_path / "white.png"),), **retimed,
+    )  # fmt: skip
+    given = references.read(options, [])
+    given = dataclasses.replace(given, video=[*given.video, *given.video])
+    canvas = _canvases(backbone.locate("test"), given, torch.device("cpu"), torch.float32).video
+    count, ends = canvas.target.shape[1], 41 / given.fps
+    spans = canvas.positions[0, 0, count:].double()
+    fine = spans[:, :1] + (spans[:, 1:] - spans[:, :1]) * (torch.arange(2000) + 0.5) / 2000
+    ramp = ((ends - fine) / 0.5).clamp(0, 1).mean(dim=1)
+    assert 0 < float(ramp.min() if retimed.get("retime") == "fit" else ramp[ramp > 0].min()) < 0.6
+    torch.testing.assert_close(canvas.strength[0].double(), ramp, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_folder_in_the_way_is_refused_before_the_work(
+    root: Root, sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    monkeypatch.setattr(backbone, "component", lambda *_: pytest.fail("the model was loaded"))
+    for sample, adapters, folders in (
+        ("canny", (), ("a.mp4", "a-side-by-side.mp4") if count == 1 else ("a-1.mp4", "a-seeds.png")),
+        ("sound", (str(sound),), ("a.flac", "a-side-by-side.png") if count == 1 else ("a-1.flac",)),
+    ):
+        for name in folders:
+            (tmp_path / name).mkdir()
+            options = GenerateConfig(
+                out=tmp_path / "a.mp4",
+                root=root.uri,
+                sample=(sample,),
+                adapter=adapters,
+                count=count,
+                device="cpu",
+            )
+            with pytest.raises(ConfigError, match=f"{name}. it is a folder"):
+                generate(options)
+            (tmp_path / name).rmdir()
+
+
+def test_a_full_disk_says_so(root: Root, tmp_path: Path) -> None:
+    options = GenerateConfig(
+        out=tmp_path / "a.mp4", root=root.uri, sample=("canny",), steps=1, count=2, device="cpu"
+    )
+    for name in (".a-1.mp4.part", "a-seeds.png"):
+        (tmp_path / name).symlink_to("/dev/full")
+        with pytest.raises(StorageError, match="disk full while writing"):
+            generate(options)
