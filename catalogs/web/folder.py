@@ -107,7 +107,7 @@ def _sample(
     (folder / "thumbs" / f"{name}.jpg").write_bytes(pictures.thumbnail(root, row)[0])
     plain = {key: value for key, value in row.items() if isinstance(value, int | float | str)}
     long = {*describe.MEDIA, "params", "made_with", "unit_id", "source_sha256", "code_version"}
-    values = {key: value for key, value in plain.items() if key not in long and value != ""}
+    values = {key: value for key, value in plain.items() if key not in long}
     return {
         **said,
         "thumb": f"thumbs/{name}.jpg",

@@ -106,6 +106,8 @@ class _Handler(BaseHTTPRequestHandler):
         except (BrokenPipeError, ConnectionError, TimeoutError):
             self.close_connection = True
         except Exception as error:
+            if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+                return self._refuse(404, "no file has so long a name")
             log.warning("error: %s %s: %s: %s", self.command, self.path, type(error).__name__, error)
             self._refuse(500, f"{type(error).__name__}: {error}")
 
@@ -138,7 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _post(self) -> None:
         length = self.headers.get("Content-Length") or ""
-        if not length.isdecimal() or int(length) > _LONGEST:
+        if not length.isdecimal() or len(length) > len(str(_LONGEST)) or int(length) > _LONGEST:
             self.close_connection = True
             return self._refuse(413, f"a review has a length of at most {_LONGEST} bytes")
         body = self.rfile.read(int(length))
@@ -152,7 +154,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._refuse(404, f"nothing to write at {self.path}")
         try:
             said = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ConfigError("a review is JSON") from None
         if not isinstance(said, dict):
             raise ConfigError("a review is a JSON object")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -84,8 +85,10 @@ class Site:
         return self._kept(self._stats, str(pinned), lambda: stats(self.root, pinned, sizes=False))
 
     def sample(self, asked: Asked) -> dict[str, Any]:
-        """The sample ``sample`` of ``id``, see :func:`catalogs.web.detail.detail`."""
-        return detail(self.root, self._row(asked), self._video, self._sound)
+        """The sample ``sample`` of ``id``, see :func:`catalogs.web.detail.detail`, and its review."""
+        row, marks = self._row(asked), Marks(self.root, _catalog(asked).name)
+        marks.read()
+        return detail(self.root, row, self._video, self._sound) | _marked(row, marks)
 
     def story(self, asked: Asked) -> dict[str, Any]:
         """The story of a sample, and ``reviews``: everything that was said of it, newest first."""
@@ -101,8 +104,12 @@ class Site:
         wanted = {"id": str, "sample": str, "verdict": str | None, "note": str | None}
         if not set(said) <= set(wanted) or not all(isinstance(said.get(k), v) for k, v in wanted.items()):
             raise ConfigError("a review has id, sample, and verdict or note, all of them text")
+        try:
+            json.dumps(dict(said), ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise ConfigError("a review has half of a surrogate pair, which is no text") from None
         row = self._row(said)
-        name = CatalogID.parse(said["id"]).name
+        name = _catalog(said).name
         review.write(self.root, name, [row["sample_id"]], verdict=said.get("verdict"), note=said.get("note"))
         marks = Marks(self.root, name)
         marks.read()
@@ -200,25 +207,29 @@ def _thumb(row: Row) -> str:
 
 def _drawn_from(asked: Asked) -> dict[str, Any]:
     row: dict[str, Any] = {name: asked[name] for name in describe.MEDIA if name in asked}
-    try:
-        row |= {name: int(asked[name]) for name in pictures.SHAPE if name in asked}
-    except ValueError:
-        raise ConfigError("a picture is drawn from whole numbers") from None
+    row |= {name: _number(asked, name, 0) for name in pictures.SHAPE if name in asked}
     return row
 
 
 def _catalog(asked: Mapping[str, Any]) -> CatalogID:
-    return replace(CatalogID.parse(str(asked.get("id", ""))), where=None, reviews=None)
+    return replace(_parsed(str(asked.get("id", ""))), where=None, reviews=None)
 
 
 def _selection(asked: Asked) -> CatalogID:
-    return replace(CatalogID.parse(asked.get("id", "")), where=asked.get("where", "").strip() or None)
+    return replace(_parsed(asked.get("id", "")), where=asked.get("where", "").strip() or None)
+
+
+def _parsed(text: str) -> CatalogID:
+    try:
+        return CatalogID.parse(text)
+    except ValueError:  # Python reads no number of so many digits
+        raise ConfigError(f"{text[:40]!r} … is not a catalog ID: its version is too long") from None
 
 
 def _number(asked: Asked, name: str, default: int) -> int:
     text = asked.get(name, str(default))
     if not text.isdecimal() or len(text) > 12:
-        raise ConfigError(f"{name} must be a whole number, not {text!r}")
+        raise ConfigError(f"{name} must be a whole number, not {text[:40]!r}")
     return int(text)
 
 

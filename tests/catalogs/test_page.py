@@ -124,7 +124,7 @@ def test_values_to_filter_and_sort_by(filled, tmp_path):
         data["columns"]
     )
     assert [card["values"]["quality"] for card in data["samples"]] == [0.1, 0.2, 0.3, 0.4, 0.5]
-    assert "caption" not in data["samples"][4]["values"]  # it has none
+    assert data["samples"][4]["values"]["caption"] == ""  # a value like others: the statistics count it
 
 
 @pytest.mark.parametrize("evil", EVIL)

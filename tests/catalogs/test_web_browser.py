@@ -21,7 +21,7 @@ from catalogs.root import Root
 from catalogs.stats import stats
 from catalogs.web.folder import write_page
 from catalogs.web.server import Server
-from tests.catalogs.helpers import SCHEMA, make_row, run_info, store, write_audio
+from tests.catalogs.helpers import SCHEMA, commit, make_row, run_info, store, write_audio
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="the browser tests need the package playwright"
@@ -101,6 +101,24 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Root:
 
 @pytest.fixture(scope="module")
 def server(root: Root, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AVCONTROL_CACHE", str(tmp_path_factory.mktemp("cache")))
+        with Server(root, "canny") as running:
+            threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True).start()
+            yield running
+            running.shutdown()
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Samples of two lengths, one of them twice (of two units), some without a licence."""
+    root = Root.open(str(tmp_path_factory.mktemp("odd") / "root"), create=True)
+    captions = ["salt AND pepper", "a dog in the park", "it's a cat or a dog", "nothing"]
+    rows = [
+        make_row(root, n, caption=text, source_license=["", "CC0"][n % 2], frames=[9, 7][n % 2])
+        for n, text in enumerate(captions, 1)
+    ]
+    commit(root, [*rows[:2], {**rows[1], "unit_id": "another"}, *rows[2:]])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AVCONTROL_CACHE", str(tmp_path_factory.mktemp("cache")))
         with Server(root, "canny") as running:
@@ -350,3 +368,129 @@ def test_a_folder_opens_from_the_disk(page, root, tmp_path):
     page.keyboard.press("Escape")
     page.click("#show-stats")
     page.locator(".chart").first.wait_for()
+
+
+def counted(page: Any, text: str) -> None:
+    until(page, f"document.querySelector('#count').textContent === '{text}'")
+    assert page.locator("#error").is_hidden()
+
+
+def drag(page: Any, column: str) -> None:
+    """From the middle to the right end of a histogram."""
+    box = page.locator(".chart", has=page.locator(f"h3:text('{column}')")).locator("svg").bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.51, box["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.99, box["y"] + 20)
+    page.mouse.up()
+
+
+@pytest.mark.parametrize("where", ["served", "folder"])
+def test_statistics_ask_only_for_columns_there_are(page, odd, tmp_path, where):
+    root, catalog, url = odd.site.root, CatalogID(name="canny", version=1), odd.url
+    if where == "folder":
+        rows = select(root, catalog).to_pylist()
+        url = write_page(root, catalog, rows, tmp_path / "out", stats=stats(root, catalog)).as_uri()
+    page.goto(url)
+    page.locator(".card").first.wait_for()
+    page.click("#show-stats")
+    page.locator(".chart").first.wait_for()
+    drag(page, "seconds")  # which is no column
+    counted(page, "5 samples")
+    assert page.input_value("#where") == ""
+    page.locator(".chart", has_text="source_license").locator("button", has_text="(empty)").click()
+    counted(page, "3 samples")
+    assert page.input_value("#where") == "source_license = ''"
+
+
+def test_statistics_narrow_any_filter(page, odd):
+    page.goto(f"{odd.url}#where=motion < 0.5 OR quality > 9")
+    counted(page, "5 samples")
+    page.click("#show-stats")
+    page.locator(".chart").first.wait_for()
+    drag(page, "quality")
+    counted(page, "2 samples")
+    drag(page, "quality")
+    page.locator(".chart", has_text="source_license").locator("button", has_text="CC0").click()
+    counted(page, "1 sample")
+
+
+NEW = "quality >= 0.2 AND quality < 0.3"
+
+
+@pytest.mark.parametrize(
+    ("where", "narrowed"),
+    [
+        ("quality > 0.5", NEW),
+        ('"quality">0.5 and motion < 0.1', f"motion < 0.1 AND {NEW}"),
+        (
+            "caption = 'x AND quality > 1' AND motion IS NULL",
+            f"caption = 'x AND quality > 1' AND motion IS NULL AND {NEW}",
+        ),
+        ("quality > 0.3 OR motion < 0.2", f"(quality > 0.3 OR motion < 0.2\n) AND {NEW}"),
+        ("quality BETWEEN 0.2 AND 0.5", f"(quality BETWEEN 0.2 AND 0.5\n) AND {NEW}"),
+        ("(a = 1) OR (b = 2)", f"((a = 1) OR (b = 2)\n) AND {NEW}"),
+        ("(a = 1 OR b = 2\n) AND quality > 0.5", f"(a = 1 OR b = 2\n) AND {NEW}"),
+        ("motion < 0.1 -- slow", f"(motion < 0.1 -- slow\n) AND {NEW}"),
+    ],
+)
+def test_what_narrowing_keeps(page, odd, where, narrowed):
+    page.goto(odd.url)
+    got = page.evaluate(
+        "async given => (await import('/words.js')).narrowed(...given)", [where, NEW, "quality", False]
+    )
+    assert got == narrowed
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("caption = 'salt AND pepper'", 1),
+        ("salt AND pepper", 1),
+        ("dog in the park", 2),
+        ("it's a cat or a dog AND quality > 0.2", 1),
+        ("source_license = '' AND quality < 0.3", 2),
+        ("source_license IS NULL", 0),
+        ("quality BETWEEN 0.1 AND 0.9", "BETWEEN is not known here"),
+        ("quality between 0.1 and 0.9", "BETWEEN is not known here"),
+        ("caption like '%dog%'", "LIKE is not known here"),
+        ("quality IN (0.1, 0.2)", "IN is not known here"),
+        ("dog OR cat", "OR is not known here"),
+        ("quality > 0.1 or quality < 0.2", "OR is not known here"),
+        ("NOT commercial_ok", "NOT is not known here"),
+    ],
+)
+def test_the_filter_of_a_folder(page, odd, text, says):
+    page.goto(odd.url)
+    got = page.evaluate(
+        """async ([text, columns, rows]) => {
+             try { return rows.filter((await import('/words.js')).filter(text, columns)).length; }
+             catch (error) { return error.message; }
+           }""",
+        [
+            text,
+            ["caption", "quality", "source_license", "commercial_ok"],
+            select(odd.site.root, "canny", ["caption", "quality", "source_license", "sample_id"]).to_pylist(),
+        ],
+    )
+    assert got == says if isinstance(says, int) else str(got).startswith(says)
+
+
+def test_rows_that_share_an_id_hold_nobody_up(page, odd):
+    open_first(page, odd.url)
+    for key, seen in [("ArrowDown", ["02", "03", "04"]), ("ArrowUp", ["03", "02", "01"])]:
+        for start in seen:
+            page.keyboard.press(key)
+            until(page, f"/^({start})+ ·/.test(document.querySelector('#detail-name').textContent)")
+
+
+def test_a_link_to_a_sample_that_is_not_on_the_page_knows_its_review(page, odd):
+    review.write(odd.site.root, "canny", ["04" * 20], verdict="accept", note="mine")
+    page.goto(f"{odd.url}#where=quality < 0.2&sample={'04' * 20}")
+    page.locator(".review input").wait_for()
+    assert page.input_value(".review input") == "mine" and page.locator(".card").count() == 1
+    assert page.get_attribute(".review button.accept", "aria-pressed") == "true"
+    page.fill(".review input", "mine, too")
+    page.press(".review input", "Enter")
+    page.locator(".review p", has_text="“mine, too”").wait_for()
+    [said] = review.newest(odd.site.root, "canny").to_pylist()
+    assert (said["review"], said["review_note"]) == ("accept", "mine, too")

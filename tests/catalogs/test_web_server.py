@@ -119,6 +119,7 @@ def test_filter_and_sort(server):
         ({"id": "cany"}, "Did you mean canny?"),
         ({"id": "canny@9"}, "no version 9"),
         ({"id": "no such/name"}, "not a catalog ID"),
+        ({"id": "canny@" + "9" * 5000}, "its version is too long"),
         ({"id": "canny", "start": "-1"}, "whole number"),
         ({}, "not a catalog ID"),
     ],
@@ -171,6 +172,23 @@ def test_thumbnails_are_drawn_once(server, filled, cache):
     assert ask(server, row["thumb"])[2] == body
     lost = ask(server, told["rows"][1]["thumb"])
     assert lost[0] == 200 and lost[2] != body and len(list(cache.rglob("*.jpg"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        ("/thumb?width=-5&height=3", 400),
+        ("/thumb?width=" + "9" * 5000, 400),
+        ("/sound?column=audio&audio=x&frames=-1", 400),
+        ("/media/" + "a" * 5000, 404),
+        ("/sound?column=audio&audio=media/" + "a" * 5000, 404),
+    ],
+)
+def test_absurd_questions_get_one_line(server, asked, status):
+    got, _, body = ask(server, asked)
+    told = json.loads(body)
+    assert got == status and set(told) == {"error", "hint"}
+    assert "\n" not in told["error"] and len(told["error"]) < 200
 
 
 @pytest.mark.parametrize(
@@ -370,12 +388,26 @@ def test_a_review_is_written_and_filtered_by(server, filled):
         ({"id": "canny", "sample": "ff" * 20, "verdict": "accept"}, 404),
         ({"id": "cany", "sample": "02" * 20, "verdict": "accept"}, 404),
         (b" " * 70000, 413),
+        (b"[" * 50000, 400),
+        ({"id": "canny", "sample": "02" * 20, "note": "\ud800"}, 400),
     ],
 )
 def test_bad_reviews(server, filled, said, status):
     got, told = say(server, said)
     assert got == status and told["error"]
     assert review.newest(filled, "canny").num_rows == 0
+
+
+@pytest.mark.parametrize("length", ["9" * 5000, "-1", "²", ""])
+def test_absurd_lengths_are_refused(server, length):
+    status, _, body = ask(server, "/api/review", "POST", Content_Length=length.encode("latin-1"))
+    assert status == 413 and "at most 65536 bytes" in json.loads(body)["error"]
+
+
+def test_a_sample_comes_with_its_review(server, filled):
+    review.write(filled, "canny", ["02" * 20], verdict="accept", note="sharp")
+    reviews = [api(server, "sample", id="canny@2", sample=f"{n:02x}" * 20)[1] for n in (2, 3)]
+    assert [(one["review"], one["review_note"]) for one in reviews] == [("accept", "sharp"), (None, None)]
 
 
 def test_only_our_own_pages_write(server, filled):

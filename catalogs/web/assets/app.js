@@ -4,6 +4,7 @@ import {Folder, Served} from "./source.js";
 import {charts} from "./charts.js";
 import {cards, move, pager} from "./grid.js";
 import {Detail} from "./detail.js";
+import {narrowed} from "./words.js";
 
 const SIZE = 60;
 const data = JSON.parse(byId("data").textContent);
@@ -11,7 +12,7 @@ const source = data.static ? new Folder(data) : new Served(data);
 const [first, given] = split(data.catalog);
 const pins = {};  // the version that a catalog had when it was first seen here
 const state = {id: first, where: "", sort: "", descending: false, page: 0, sample: ""};
-let shown = {rows: [], total: 0, catalog: first}, asked = "", counted = "";
+let shown = {rows: [], columns: [], total: 0, catalog: first}, asked = "", counted = "";
 let turning = 0;  // to the first or last sample of a page that is on its way
 const detail = new Detail(source, data, by => by === null ? leave() : beside(by), card =>
   document.querySelector(`.card[data-id="${CSS.escape(card.id)}"]`)?.fill());
@@ -50,7 +51,10 @@ async function update() {
       pins[id] = found.catalog;
       fail("");
       draw(pages);
-      if (turning) state.sample = shown.rows.at(turning > 0 ? 0 : -1).id;
+      if (turning) {
+        const ids = shown.rows.map(row => row.id);
+        state.sample = (turning > 0 ? ids : ids.reverse()).find(one => one !== state.sample) ?? state.sample;
+      }
       turning = 0;
     } catch (error) {
       if (asked === question) fail(error.message);
@@ -91,21 +95,19 @@ async function count() {
   if (!panel.children.length) panel.replaceChildren(el("p", {textContent: "counting …"}));
   try {
     const stats = await source.stats(pins[id] || id, where);
-    if (counted === question) panel.replaceChildren(...charts(stats, narrow));
+    if (counted === question) panel.replaceChildren(...charts(stats, narrow, column => shown.columns.includes(column)));
   } catch (error) {
     panel.replaceChildren(el("p", {className: "problem", textContent: error.message}));
   }
 }
 
 function narrow(condition, column) {  // what was said of the column before no longer counts
-  const name = condition.split(" ")[0];
-  const kept = state.where.split(/\s+AND\s+/).filter(term => term && !term.startsWith(`${name} `));
-  go({where: [...kept, condition].join(" AND "), page: 0});
+  go({where: state.where ? narrowed(state.where, condition, column, Boolean(data.static)) : condition, page: 0});
 }
 
 function beside(by) {
-  const at = shown.rows.findIndex(row => row.id === state.sample) + by;
-  if (shown.rows[at]) return go({sample: shown.rows[at].id});
+  const ids = [...new Set(shown.rows.map(row => row.id))], at = ids.indexOf(state.sample) + by;  // rows may share one
+  if (ids[at]) return go({sample: ids[at]});
   const page = state.page + by;
   if (page < 0 || page * SIZE >= shown.total || at < -1) return;
   turning = by;

@@ -1,11 +1,11 @@
 // How the figures are spread: drag over a histogram, or take a value, and it goes into the filter.
 import {el, few, svg} from "./dom.js";
 
-export function charts(stats, narrow) {  // narrow(condition, column): what to do with a choice
+export function charts(stats, narrow, can) {  // narrow(condition, column): what to do with a choice, of columns that it can
   const hours = stats.hours >= 1 ? `${few(stats.hours)} hours` : stats.hours >= 1 / 60 ? `${few(60 * stats.hours)} minutes`
     : `${few(3600 * stats.hours)} seconds`;
   const grid = el("div", {className: "charts"},
-    ...stats.figures.filter(each => each.max > each.min).map(each => histogram(each, narrow)),
+    ...stats.figures.filter(each => each.max > each.min).map(each => histogram(each, narrow, can)),
     ...stats.values.filter(each => Object.keys(each.counts).length > 1).map(each => values(each, narrow)));
   const same = [...stats.figures.filter(each => each.max === each.min).map(each => [each.column, few(each.min)]),
     ...stats.values.map(each => [each.column, ...Object.keys(each.counts)]).filter(each => each.length === 2)];
@@ -20,7 +20,7 @@ function size({bytes, bytes_of, files}) {
   return `, ${bytes_of < files ? "about " : ""}${few(bytes / 1000 ** at)} ${steps[at]} in ${files.toLocaleString("en")} files`;
 }
 
-function histogram({column, edges, counts, median, min, max, null: none}, narrow) {
+function histogram({column, edges, counts, median, min, max, null: none}, narrow, can) {
   const most = Math.max(...counts), bins = counts.length, at = value => bins * (value - min) / (max - min);
   const chosen = svg("rect", {class: "chosen", y: 0, height: 1, width: 0});
   const picture = svg("svg", {viewBox: `0 0 ${bins} 1`, preserveAspectRatio: "none", role: "img",
@@ -41,7 +41,13 @@ function histogram({column, edges, counts, median, min, max, null: none}, narrow
     chosen.setAttribute("width", high - low + 1);
     return [low, high];
   };
-  picture.onpointerdown = event => { from = bin(event); picture.setPointerCapture(event.pointerId); mark(event); };
+  picture.onpointerenter = () => { picture.style.cursor = can(column) ? "" : "auto"; };
+  picture.onpointerdown = event => {
+    if (!can(column)) return;
+    from = bin(event);
+    picture.setPointerCapture(event.pointerId);
+    mark(event);
+  };
   picture.onpointermove = event => { if (from !== null) mark(event); };
   picture.onpointerup = event => {
     if (from === null) return;
@@ -68,4 +74,4 @@ function values({column, counts}, narrow) {
     }));
 }
 
-function quoted(column) { return /^[a-z_]\w*$/i.test(column) ? column : `"${column}"`; }
+function quoted(column) { return /^[a-z_]\w*$/i.test(column) ? column : `"${column.replaceAll('"', '""')}"`; }

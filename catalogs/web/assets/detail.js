@@ -28,6 +28,10 @@ export class Detail {
     try {
       const sample = await this.source.sample(id, card);
       if (this.card !== card) return;
+      if ("review" in sample) {  // of now, and also of a sample that is on another page
+        Object.assign(card, {review: sample.review, review_note: sample.review_note});
+        this.reviewed(card);
+      }
       this.player = new Player(sample, this.source, this.gutter);
       name.textContent = `${sample.id.slice(0, 12)} · ${sample.where}`;
       this.reviews = el("div");
