@@ -38,7 +38,7 @@ def row_of(root: Root, media: Mapping[str, Path], *, fitted: bool) -> dict[str, 
     if "video" in media and ("reference_video" in media or "reference_audio" in media):
         return _with_pictures(root, media, fitted)
     if "audio" in media and "reference_audio" in media and "reference_video" not in media:
-        return fit_sound.alone(root, media)
+        return fit_sound.alone(root, media, fitted)
     missing = "target" if not {"video", "audio"} & media.keys() else "reference"
     raise UnusableClip(f"no_{missing}", f"{next(iter(media.values())).name} has no {missing} beside it")
 

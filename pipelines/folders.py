@@ -1,7 +1,8 @@
 """Pairs that others made, as they lie in a folder: in a table, in WebDataset shards, or by their names.
 
 By names, a reference is found from its target: ``clip_reference.mp4``, ``clip_ref.mp4`` or ``references/clip.mp4``.
-A sound of the target's name is its sound, and captions and licences lie beside it (:mod:`pipelines.sources`).
+A sound of the target's name is its sound, and captions and licences lie beside it (:mod:`pipelines.sources`). Of two
+files that differ in their suffix alone, ``a.mov`` and ``a.mp4``, the first counts.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from catalogs.console import log
 from catalogs.errors import ConfigError, InputError
 from pipelines.imported import Pair, Piece, pair
 from pipelines.sources import SOUND_SUFFIXES, list_sources
@@ -77,8 +79,11 @@ def _tables(folder: Path) -> list[Path]:
 def _by_name(folder: Path, patterns: Sequence[str]) -> Iterator[Pair]:
     files: dict[Path, dict[str, Path]] = defaultdict(dict)  # by path without suffix, then by kind
     sources = {Path(source.uri): source for source in list_sources(str(folder), sound=True)}
-    for path in sources:
-        files[path.with_suffix("")]["audio" if path.suffix.lower() in SOUND_SUFFIXES else "video"] = path
+    for path in sources:  # sorted
+        kind = "audio" if path.suffix.lower() in SOUND_SUFFIXES else "video"
+        first = files[path.with_suffix("")].setdefault(kind, path)
+        if first != path:
+            log.warning("%s is passed over: %s is the %s of that name", path, first.name, kind)
     references: dict[Path, Path] = {}
     for stem in files:
         places = (

@@ -136,7 +136,7 @@ def list_sources(
     sources = sorted(dict.fromkeys(found), key=lambda source: source.uri)
     if not sources:
         raise InputError(
-            f"no {'sound' if sound else 'video'} files at {inputs}",
+            f"no {'video or sound' if sound else 'video'} files at {inputs}",
             f"Files ending in {' '.join(sorted(suffixes))} are looked for.",
         )
     return sources[:limit]

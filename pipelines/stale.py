@@ -1,7 +1,8 @@
 """What today's code, estimators, options and sources would make differently, and which input changed.
 
 A unit whose ID a build would plan today is as it should be; of any other the columns tell what changed. What no
-column keeps (the selection, the shot detector, the captioner, the speaker turns) is named together.
+column keeps (the selection, the shot detector, the captioner, the speaker turns) is named together. Imported pairs
+have no plan: only importing them again tells.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from pipelines.today import Today, scanned_sources, today
 DIFFERS, UNKNOWN, NEW = "would differ", "cannot be known", "not built yet"
 _COLUMNS = [name for name in IDENTITY if name not in ("caption", "source_sha256")]
 _THREADS = 8
+_IMPORTED = "imported pairs are not planned again: import their folder again to compare"
 
 Row = Mapping[str, Any]
 
@@ -68,17 +70,17 @@ def stale(root: Root, catalog: CatalogID, *, deep: bool = False) -> tuple[Catalo
     now: dict[tuple[str, str], Today] = {}
     for unit in units:
         run = unit["run_id"], unit["modality"]
-        if run not in now:
+        if run not in now and not _imported(unit):
             now[run] = today(root, configs.get(unit["run_id"]), unit["modality"], scanned)
-    files = _Files(
-        root, scanned, {unit["source_uri"] for unit in units if _is_file(unit["source_uri"])}, deep
-    )
+    uris = {unit["source_uri"] for unit in units if _is_file(unit["source_uri"]) and not _imported(unit)}
+    files = _Files(root, scanned, uris, deep)
 
     counts: dict[tuple[str, str], int] = defaultdict(int)
     examples: dict[tuple[str, str], str] = {}
     differing = 0
     for unit in units:
-        found = [*_reasons(unit, now[unit["run_id"], unit["modality"]], files)]
+        run = unit["run_id"], unit["modality"]
+        found = [(UNKNOWN, _IMPORTED)] if _imported(unit) else [*_reasons(unit, now[run], files)]
         differing += unit["samples"] * any(status == DIFFERS for status, _ in found)
         for finding in found:
             counts[finding] += unit["samples"]
@@ -185,6 +187,11 @@ def _new(root: Root, catalog: CatalogID, now: Iterable[Today]) -> list[str]:
 def _is_file(uri: str) -> bool:
     """Whether a source is a file: those of rendered scenes are not."""
     return uri.startswith("/") or "://" in uri
+
+
+def _imported(unit: Row) -> bool:
+    """Whether `avcontrol import` made it."""
+    return unit.get("estimator") == "imported"
 
 
 class _Files:

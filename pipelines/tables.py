@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import tarfile
 from collections.abc import Iterator
@@ -61,12 +62,13 @@ def _rows(table: Path) -> list[dict[str, Any]]:
 
             rows: list[dict[str, Any]] = pq.read_table(table).to_pylist()
             return rows
-        text = table.read_text(encoding="utf-8-sig")
+        # Neither read_text nor splitlines: captions keep their \r\n, and are not cut at U+2028 and its like.
+        text = table.read_bytes().decode("utf-8-sig")
         if table.suffix == ".csv":
-            return list(csv.DictReader(text.splitlines(keepends=True)))
+            return list(csv.DictReader(io.StringIO(text, newline="")))
         if table.suffix == ".json":
             return [dict(row) for row in json.loads(text)]
-        return [dict(json.loads(line)) for line in text.splitlines() if line.strip()]
+        return [dict(json.loads(line)) for line in text.split("\n") if line.strip()]
     except (ValueError, TypeError, OSError, csv.Error) as error:
         raise InputError(f"{table} cannot be read as {table.suffix[1:] or 'a table'}: {error}") from None
 

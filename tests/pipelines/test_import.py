@@ -233,6 +233,58 @@ def test_pairs_of_sound_alone(folder: Path) -> None:
     assert validate(Root.open(str(folder.parent / "root")), "mine", deep=True) == []
 
 
+def test_sound_alone_is_fitted(folder: Path) -> None:
+    sound(folder / "a.wav", noise(1.0))
+    sound(folder / "a_reference.wav", noise(1.5, seed=1))
+    assert import_pairs(config(folder, fit=True)).samples == 1
+    [row] = rows(folder)
+    assert (row["audio_samples"], row["timeline"]) == (48_000, "48000+48000")
+    assert validate(Root.open(str(folder.parent / "root")), "mine", deep=True) == []
+
+
+def flac(path: Path, seconds: float, rate: int) -> bytes:
+    write_audio(path, noise(seconds, rate).astype(np.float32) / 32768, rate)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("exact", ["a", "a_reference"])
+def test_an_exact_sound_keeps_its_rate_and_the_other_gets_it(folder: Path, exact: str) -> None:
+    other = {"a": "a_reference", "a_reference": "a"}[exact]
+    kept = flac(folder / f"{exact}.flac", 1.0, 16_000)
+    sound(folder / f"{other}.wav", noise(1.0, 16_000, seed=1), 16_000)
+    assert import_pairs(config(folder)).samples == 1
+    [row] = rows(folder)
+    assert (row["sample_rate"], row["audio_samples"], row["timeline"]) == (16_000, 16_000, "16000+16000")
+    root = Root.open(str(folder.parent / "root"))
+    column = {"a": "audio", "a_reference": "reference_audio"}[exact]
+    assert root.local(row[column]).read_bytes() == kept
+    assert validate(root, "mine", deep=True) == []
+
+
+def test_an_exact_sound_beside_pictures_keeps_its_rate(folder: Path) -> None:
+    clip(folder / "a.mp4")
+    kept = flac(folder / "a.flac", 9 / 24, 24_000)
+    sound(folder / "a_reference.wav", noise(2.0, 24_000, seed=1), 24_000)
+    assert import_pairs(config(folder, fit=True)).samples == 1
+    [row] = rows(folder)
+    assert (row["sample_rate"], row["audio_samples"], row["timeline"]) == (
+        24_000,
+        9_000,
+        "96x64x9@24/1+24000",
+    )
+    root = Root.open(str(folder.parent / "root"))
+    assert root.local(row["audio"]).read_bytes() == kept and validate(root, "mine", deep=True) == []
+
+
+def test_exact_sounds_of_two_rates_are_fitted_alone(folder: Path) -> None:
+    flac(folder / "a.flac", 1.0, 16_000)
+    flac(folder / "a_reference.flac", 1.0, 24_000)
+    row = refused(folder)
+    assert row["reason"] == "unequal_rates" and "16000 and 24000 samples" in row["message"]
+    assert import_pairs(config(folder, fit=True, retry_rejects=True)).rejects == 0
+    assert {row["sample_rate"] for row in rows(folder) if row["audio"]} == {48_000}
+
+
 @pytest.fixture(scope="module")
 def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two sources, one of them with sound."""
@@ -280,6 +332,44 @@ def test_tables_of_others(folder: Path) -> None:
         writer.writerow({"caption": "one\ntwo", "video": "v/a.mp4", "reference_video": "r/a.mp4"})
     [pair] = list_pairs(folder / "other.csv")
     assert pair.caption == "one\ntwo" and sorted(pair.media) == ["reference_video", "video"]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_captions_in_tables_are_whole(folder: Path, suffix: str) -> None:
+    captions = ["one\u2028two\u2029three\x85four\x0bfive\x0csix", "one\r\ntwo\nthree", "é \" , '"]
+    rows = [{"caption": text, "video": f"{n}.mp4"} for n, text in enumerate(captions)]
+    with (folder / f"x.{suffix}").open("w", newline="", encoding="utf-8-sig") as file:
+        if suffix == "csv":
+            writer = csv.DictWriter(file, ["caption", "video"])
+            writer.writeheader()
+            writer.writerows(rows)
+        else:
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\r\n" for row in rows)
+    assert [pair.caption for pair in list_pairs(folder / f"x.{suffix}")] == captions
+    (folder / f"x.{suffix}").write_bytes(b"caption,video\n\xff,a.mp4\n")
+    with pytest.raises(InputError, match=f"cannot be read as {suffix}"):
+        list_pairs(folder / f"x.{suffix}")
+
+
+def test_of_two_files_of_one_name_the_first_counts(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("a.mov", "a.mp4", "a_ref.mkv", "a_ref.mp4", "a.flac", "a.wav"):
+        (folder / name).touch()
+    [pair] = list_pairs(folder)
+    assert {name: Path(piece.path).name for name, piece in pair.media.items()} == {
+        "video": "a.mov",
+        "audio": "a.flac",
+        "reference_video": "a_ref.mkv",
+    }
+    assert [message.replace(f"{folder}/", "") for message in caplog.messages] == [
+        "a.mp4 is passed over: a.mov is the video of that name",
+        "a.wav is passed over: a.flac is the audio of that name",
+        "a_ref.mp4 is passed over: a_ref.mkv is the video of that name",
+    ]
+
+
+def test_an_empty_folder_says_what_was_looked_for(folder: Path) -> None:
+    with pytest.raises(InputError, match="no video or sound files at"):
+        list_pairs(folder)
 
 
 def test_a_table_cannot_name_files_elsewhere(folder: Path) -> None:

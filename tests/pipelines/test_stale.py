@@ -22,6 +22,7 @@ from pipelines import worker
 from pipelines.build import build
 from pipelines.commit import remaining
 from pipelines.config import BuildConfig
+from pipelines.import_pairs import ImportConfig, import_pairs
 from pipelines.modalities import canny
 from pipelines.selection import Selection
 from pipelines.stale import DIFFERS, NEW, UNKNOWN, stale
@@ -260,6 +261,19 @@ def test_pairs_of_takes(tmp_path, monkeypatch):
     assert any("of the modality" in why for _, why, _ in found(root, "camera_video"))
     ((status, why, _),) = found(root, "scenes")
     assert status == UNKNOWN and "log" in why  # these takes came from no run
+
+
+@pytest.mark.parametrize("modality", ["", "canny"])
+@pytest.mark.parametrize("deep", [False, True])
+def test_imported_pairs_are_not_planned_again(tmp_path, modality, deep):
+    pairs = tmp_path / "pairs"
+    pairs.mkdir()
+    for name in ("a.mp4", "a_reference.mp4"):
+        write_video(pairs / name, moving(9, 0), Fraction(24), preset="ultrafast")
+    root = Root.open(str(tmp_path / "root"), create=True)
+    import_pairs(ImportConfig(folder=str(pairs), catalog="mine", root=root.uri, modality=modality))
+    [(status, why, samples)] = found(root, "mine", deep=deep)
+    assert (status, samples) == (UNKNOWN, 1) and "import their folder again to compare" in why
 
 
 def test_the_command(root, clips, monkeypatch):
