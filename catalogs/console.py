@@ -7,6 +7,8 @@ import csv
 import functools
 import json
 import logging
+import math
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +21,7 @@ from catalogs.errors import AvcontrolError, ConfigError
 log = logging.getLogger("avcontrol")
 F = TypeVar("F", bound=Callable[..., Any])
 _LOG_EVERY_S = 5.0
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def listing(function: F) -> F:
@@ -36,7 +39,7 @@ def listing(function: F) -> F:
 def emit(rows: Sequence[dict[str, Any]], style: str | None = None) -> None:
     """Print rows: a table for people, or ``json`` or ``csv`` for programs."""
     if style == "json":
-        click.echo(json.dumps(list(rows), indent=2, default=str))
+        click.echo(json.dumps(_finite(rows), indent=2, default=str))
         return
     columns = list(dict.fromkeys(key for row in rows for key in row))
     if style == "csv":
@@ -54,10 +57,17 @@ def emit(rows: Sequence[dict[str, Any]], style: str | None = None) -> None:
     table = Table(show_edge=False, box=None, header_style="bold", pad_edge=False)
     for column in columns:
         numeric = all(isinstance(row.get(column), int | float | None) for row in rows)
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold", no_wrap=wide)
+        table.add_column(
+            printable(column), justify="right" if numeric else "left", overflow="fold", no_wrap=wide
+        )
     for row in rows:
         table.add_row(*[_short(row.get(column)) for column in columns], style=None)
     Console(width=10_000 if wide else None, highlight=False, markup=False, emoji=False).print(table)
+
+
+def printable(text: str) -> str:
+    """A text of somebody's for a terminal: what could steer it is shown as U+FFFD; tabs and line breaks stay."""
+    return _CONTROL.sub("\ufffd", text)
 
 
 @contextlib.contextmanager
@@ -147,6 +157,15 @@ def _fail(line: str, status: int) -> None:
     raise SystemExit(status)
 
 
+def _finite(value: Any) -> Any:
+    """NaN and infinity as null: JSON has neither."""
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _flat(value: Any) -> Any:
     return json.dumps(value, default=str) if isinstance(value, dict | list | tuple) else value
 
@@ -156,4 +175,4 @@ def _short(value: Any) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:.4g}"
-    return str(_flat(value))
+    return printable(str(_flat(value)))

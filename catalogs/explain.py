@@ -11,6 +11,7 @@ from typing import Any
 from pyarrow import fs
 
 from catalogs import describe
+from catalogs.console import printable
 from catalogs.describe import Row
 from catalogs.errors import CatalogNotFound, UnsafePath
 from catalogs.ids import CatalogID
@@ -117,7 +118,7 @@ def render(story: Mapping[str, Any]) -> str:
             width = max((len(name) for name in told), default=0)
             lines += [f"  {name:<{width}}  {_inline(value)}" for name, value in told.items()]
         lines.append("")
-    return "\n".join(lines).rstrip()
+    return printable("\n".join(lines).rstrip())
 
 
 def _stages(row: Row) -> list[dict[str, Any]]:

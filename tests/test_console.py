@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 from catalogs import console
-from catalogs.console import emit, listing, positive, progress
+from catalogs.console import emit, listing, positive, printable, progress
 from catalogs.errors import ConfigError, InputError
 
 HOME = Path(__file__).parents[1]
@@ -67,6 +67,11 @@ def test_listings_for_programs() -> None:
     assert table[1]["name"] == ROWS[1]["name"] and table[1]["rows"] == "12345678901"
 
 
+def test_json_has_no_nan(capsys: pytest.CaptureFixture[str]) -> None:
+    emit([{"a": float("nan"), "b": [1.5, float("inf")]}], "json")
+    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail) == [{"a": None, "b": [1.5, None]}]
+
+
 def test_a_listing_for_people_shows_texts_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
     emit(ROWS[:1])
     head, row = (line.split() for line in capsys.readouterr().out.splitlines())
@@ -80,6 +85,20 @@ def test_a_listing_for_people_shows_texts_as_they_are(capsys: pytest.CaptureFixt
     assert capsys.readouterr().out == "nothing\n"
     emit([], "json")
     assert json.loads(capsys.readouterr().out) == []
+
+
+def test_a_listing_for_people_cannot_steer_their_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    steering = "a\x1b]0;x\x07b\x1b[2J\x9b1m\x7f\x00c\r"
+    emit([{f"n\x1b{n}": steering if n else [steering] for n in range(2)}])
+    said = capsys.readouterr().out
+    assert "b\ufffd[2J\ufffd1m" in said and not set(said) & {
+        *map(chr, range(10)),
+        *map(chr, range(11, 32)),
+        "\x9b",
+    }
+    emit([{"n": steering}], "csv")
+    assert steering in capsys.readouterr().out  # programs get it as it is
+    assert printable("one\ttwo\nthree \x85é日") == "one\ttwo\nthree \ufffdé日"
 
 
 FAULTS = """

@@ -18,6 +18,7 @@ from textual.strip import Strip
 
 from catalogs import describe
 from catalogs.browse.pages import Pages
+from catalogs.console import printable
 from catalogs.errors import AvcontrolError
 
 _BLOCK, _KEPT = 64, 64
@@ -238,7 +239,7 @@ def _fit(name: str, value: Any, size: int) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool):
         text = describe.figure(value)
         return set_cell_size(text.rjust(size), size)
-    text = "" if value is None else " ".join(str(value).split())
+    text = "" if value is None else printable(" ".join(str(value).split()))
     if name == "sample_id":
         return set_cell_size(text, size)
     if name == "source_uri":

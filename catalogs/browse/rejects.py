@@ -13,6 +13,7 @@ from catalogs import describe, summary
 from catalogs.browse.background import background
 from catalogs.browse.grid import Grid
 from catalogs.browse.pages import REJECTED, Pages
+from catalogs.console import printable
 from catalogs.errors import AvcontrolError
 from catalogs.ids import CatalogID
 from catalogs.root import Root
@@ -87,4 +88,4 @@ class Rejects(Screen[None]):
     def on_grid_highlighted(self, event: Grid.Highlighted) -> None:
         """Its message."""
         said = f"{event.row['message']}\n{describe.where(event.row)}\n{event.row['source_uri']}"
-        self.query_one("#message", Static).update(said)
+        self.query_one("#message", Static).update(printable(said))

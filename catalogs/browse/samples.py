@@ -25,6 +25,7 @@ from catalogs.browse.rejects import Rejects
 from catalogs.browse.story import Story
 from catalogs.browse.terminal import Terminal
 from catalogs.browse.thumbnails import pair
+from catalogs.console import printable
 from catalogs.errors import AvcontrolError
 from catalogs.ids import CatalogID
 from catalogs.root import Root
@@ -354,4 +355,5 @@ def facts(row: Mapping[str, Any], marks: Marks, said: list[str]) -> Text:
     text.append(f"{describe.where(row)}\n", "dim not bold")
     figures = [f"{name} {describe.figure(value)}" for name, value in describe.figures(row).items()]
     text.append("\n".join(figures), "dim not bold")
+    text.plain = printable(text.plain)
     return text

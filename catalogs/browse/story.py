@@ -18,6 +18,7 @@ from catalogs.browse.pages import row_of
 from catalogs.browse.picture import Picture
 from catalogs.browse.terminal import Terminal
 from catalogs.browse.thumbnails import pair
+from catalogs.console import printable
 from catalogs.errors import AvcontrolError
 from catalogs.explain import explain, render
 from catalogs.ids import CatalogID
@@ -103,4 +104,5 @@ def _words(row: dict[str, Any], told: str, said: list[dict[str, Any]]) -> Text:
     for name, value in row.items():
         shown = "" if value is None else describe.figure(value)
         text.append(f"  {name:<{width}}  {shown}\n")
+    text.plain = printable(text.plain)
     return text

@@ -7,6 +7,7 @@ import os
 import re
 import threading
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -20,9 +21,11 @@ from catalogs import review
 from catalogs.browse import kitty, samples
 from catalogs.browse.app import Browse
 from catalogs.browse.background import background
-from catalogs.browse.grid import Grid
+from catalogs.browse.grid import Grid, _fit
+from catalogs.browse.marks import Marks
 from catalogs.browse.pages import Pages
 from catalogs.browse.picture import Picture
+from catalogs.browse.story import _words
 from catalogs.browse.terminal import Terminal
 from catalogs.ids import CatalogID
 from catalogs.query import select, table_of
@@ -398,3 +401,20 @@ def test_scrolling_reads_blocks_as_they_come(filled):
         assert len(grid._blocks) < 20  # not the whole table
 
     play(filled, "large", act)
+
+
+def test_texts_cannot_steer_the_terminal(root):
+    steering = "a\x1b]0;x\x07b\x1b[2J\x9bc"
+    row = make_row(root, 1, caption=steering, source_uri=f"/clips/{steering}.mp4", own=steering)
+    marks = Marks(root, "canny")
+    marks.say(row["sample_id"], note=steering)
+    said = {
+        "reviewed_at": datetime.now(UTC),
+        "reviewer": steering,
+        "review": "accept",
+        "review_note": steering,
+    }
+    shown = [_fit(name, row[name], 40) for name in ("caption", "source_uri")]
+    shown += [samples.facts(row, marks, [steering]).plain, _words(row, steering, [said]).plain]
+    for text in shown:
+        assert "a\ufffd]0;x" in text and not set(text) & {"\x1b", "\x07", "\x9b"}

@@ -39,6 +39,12 @@ def test_the_whole_story(filled):
         assert said in text
 
 
+def test_a_story_cannot_steer_the_terminal(root):
+    commit(root, [make_row(root, 1, caption="a\x1b]0;x\x07b", source_uri="/clips/\x1b[2J.mp4")])
+    text = render(explain(root, "01"))
+    assert "a\ufffd]0;x\ufffdb" in text and "\x1b" not in text and "\x07" not in text
+
+
 def test_which_version_of_a_long_run_added_it(root):
     for n in range(1, 12):
         commit(root, [make_row(root, n)])
