@@ -113,9 +113,7 @@ def run(
     actor = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=-1, max_task_retries=-1)(_Shell)
     pool = [
         actor.options(**options).remote(stage, dict(arguments), environment)
-        for options, environment in itertools.islice(
-            _places(hosts, resources.network_gpus), min(workers, len(rows))
-        )
+        for options, environment in itertools.islice(_places(hosts, resources), min(workers, len(rows)))
     ]
     waiting, finished = iter(rows), 0
     # An actor gets its first row when it has started, so none waits on a node that may never come.
@@ -200,7 +198,13 @@ def _network_hosts(share: float | None) -> list[Any]:
     if not share:
         return []
     actor = ray.remote(num_cpus=0, num_gpus=share, max_restarts=-1, max_task_retries=-1)(_NetworkHost)
-    return [actor.remote() for _ in range(int(ray.cluster_resources()["GPU"] // share))]
+    nodes = [node["Resources"].get("GPU", 0.0) for node in ray.nodes() if node["Alive"]]
+    return [actor.remote() for _ in range(sum(_room(gpus, share) for gpus in nodes))]
+
+
+def _room(gpus: float, share: float) -> int:
+    """How many shares a node's GPUs hold: none straddles two GPUs, unless it takes whole ones, or two nodes."""
+    return int(gpus) * int(1 / share + 1e-6) if share < 1 else int(gpus / share + 1e-6)
 
 
 def _share(gpus: float) -> float:
@@ -218,20 +222,25 @@ def _share(gpus: float) -> float:
     return share
 
 
-def _places(hosts: Sequence[Any], share: float | None) -> Iterator[tuple[dict[str, Any], dict[str, str]]]:
+def _places(hosts: Sequence[Any], resources: Resources) -> Iterator[tuple[dict[str, Any], dict[str, str]]]:
     """Where each actor goes and what its environment is: beside a host, each in turn, or anywhere."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    blind = {} if share is None else {"CUDA_VISIBLE_DEVICES": ""}
+    blind = {} if resources.network_gpus is None else {"CUDA_VISIBLE_DEVICES": ""}
     if not hosts:
         return itertools.repeat(({}, blind))
+    places = [host.place.remote() for host in hosts]
+    while late := ray.wait(places, num_returns=len(places), timeout=resources.stall_s)[1]:
+        log.warning(
+            "waiting for %d GPUs or shares of one: another job may hold them (`ray status`)", len(late)
+        )
     return itertools.cycle(
         (
             {"scheduling_strategy": NodeAffinitySchedulingStrategy(node_id=node, soft=False)},
             {**blind, shared.VARIABLE: address},
         )
-        for node, address in ray.get([host.place.remote() for host in hosts])
+        for node, address in ray.get(places)
     )
 
 

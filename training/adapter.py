@@ -46,8 +46,8 @@ def add(transformer: Any, *, streams: str, rank: int, alpha: int, seed: int) -> 
     config = LoraConfig(
         r=rank, lora_alpha=alpha, target_modules=rf"transformer_blocks\.\d+\.{_MODULES[streams]}"
     )
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
         transformer.add_adapter(config, adapter_name=NAME)
     return _parameters(transformer)
 

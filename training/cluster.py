@@ -24,6 +24,7 @@ from training.config import TrainConfig
 from training.loop import Progress
 
 log = logging.getLogger("avcontrol")
+_PATIENCE_S = 6 * 3600  # the others wait while the first makes validation samples; Ray itself sees the dead
 _RAY = ".ray"  # in OUT: where Ray Train checks that all nodes share it
 
 
@@ -88,7 +89,7 @@ def train(config: TrainConfig, report: Callable[[Progress], None] | None = None)
 def _fit(config: TrainConfig, news: Any) -> None:
     """Start the workers until they have finished, or it is no use."""
     from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchTrainer
+    from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.config import LoggingConfig
     from ray.train.v2.api.exceptions import TrainingFailedError
 
@@ -99,6 +100,7 @@ def _fit(config: TrainConfig, news: Any) -> None:
         trainer = TorchTrainer(
             _work,
             train_loop_config={"config": config, "news": news},
+            torch_config=TorchConfig(timeout_s=_PATIENCE_S),
             scaling_config=ScalingConfig(num_workers=config.gpus, use_gpu=on_gpus),
             run_config=RunConfig(
                 name=_RAY,

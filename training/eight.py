@@ -92,7 +92,7 @@ def _product8(
 
 @_product8.register_fake
 def _(x: Any, x_scale: Any, weight: Any, scale: Any, bias: Any, inner: Any, up: Any) -> Any:
-    return inner.new_empty(len(x), len(weight))
+    return inner.new_empty(x.shape[0], weight.shape[0])
 
 
 class _Adapted(torch.autograd.Function):

@@ -18,10 +18,12 @@ from training.backbone import FACTORS
 from training.config import GenerateConfig
 from training.references import References
 from training.sampler import Decoder, denoise, with_noise
+from training.step import full_gpu
 from training.tokens import Prompt, Streams, audio_canvas, video_canvas
 from training.validate import beside_reference
 
 
+@full_gpu("while generating", "a smaller or shorter --resolution needs less")
 def generate(config: GenerateConfig, progress: Callable[[int], None] | None = None) -> list[Path]:
     """Generate clips. The same configuration on the same device gives the same clips.
 
@@ -37,7 +39,7 @@ def generate(config: GenerateConfig, progress: Callable[[int], None] | None = No
     Raises:
         ConfigError: Adapters, references and streams do not go together, the resolution does not fit, a reference
             does not fit into memory, or a folder lies where a clip should.
-        TrainingError: An adapter is not one, or not of this backbone.
+        TrainingError: An adapter is not one, or not of this backbone; or the GPU's memory is full.
         InputError: A reference, a mask or a first frame cannot be read.
         CatalogNotFound: No such sample.
         EstimatorUnavailable: The backbone is not here.

@@ -145,7 +145,8 @@ def _bordered(
 
 @_bordered.register_fake
 def _(x: Any, matrix: Any, bias: Any, ranks: int) -> Any:
-    return x.new_empty(len(x), len(matrix) - ranks), x.new_empty(len(x), ranks)
+    # Not len(x), an int: each number of tokens would be compiled anew.
+    return x.new_empty(x.shape[0], len(matrix) - ranks), x.new_empty(x.shape[0], ranks)
 
 
 @torch.library.custom_op("avcontrol::bordered_backward", mutates_args=())
@@ -163,17 +164,21 @@ def _bordered_backward(
 @_bordered_backward.register_fake
 def _(dy: Any, x: Any, matrix: Any, inner: Any, ranks: int, wants_dx: bool) -> Any:
     wide, high = matrix.shape[1] - ranks, len(matrix) - ranks
-    dx = dy.new_empty(len(dy), wide) if wants_dx else dy.new_empty(0)
+    dx = dy.new_empty(dy.shape[0], wide) if wants_dx else dy.new_empty(0)
     return dx, x.new_empty(ranks, wide), x.new_empty(high, ranks)
 
 
 class _Bordered(torch.autograd.Function):
-    """`_bordered` with gradients of x, and of each A and B (whose values are read from the matrix)."""
+    """`_bordered` with gradients of x, and of each A and B (whose values are read from the matrix).
+
+    Applied to x, whether it gets room for h, the matrix, the bias, the scales, then every A and every B.
+    """
 
     @staticmethod
-    def forward(  # type: ignore[override]
-        ctx: Any, x: torch.Tensor, room: bool, matrix: torch.Tensor, bias: Any, scales: Any, *adapters: Any
-    ) -> torch.Tensor:
+    def forward(ctx: Any, *given: Any) -> torch.Tensor:  # type: ignore[override]
+        # Where no gradient is asked for the compiler leaves ctx out if that makes the numbers of arguments and of
+        # named parameters equal: so none is named.
+        x, room, matrix, bias, scales, *adapters = given
         ranks = matrix.shape[1] - x.shape[-1]
         rows = pad(x.flatten(0, -2), (0, ranks if room else 0))
         y, inner = _bordered(rows, matrix, bias, ranks)

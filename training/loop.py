@@ -36,7 +36,7 @@ from training import (
     prepare,
 )
 from training.config import DEFAULT_STEPS, TrainConfig
-from training.step import batch_loss, check_finite, memory_errors
+from training.step import batch_loss, check_finite, full_gpu, memory_errors
 from training.validate import validate, validated
 
 _SIGMA_BINS = 4
@@ -127,7 +127,8 @@ def work(config: TrainConfig, report: Callable[[Progress], None] | None = None) 
     )
     steps = config.steps or dataset.steps or DEFAULT_STEPS
     run = _identity(config, dataset, path, str(dtype))
-    transformer, parameters, spread = _model(config, path, dataset.streams, device, dtype)
+    with full_gpu("with the weights alone", "--low-memory, or --gpus N with --shard always"):
+        transformer, parameters, spread = _model(config, path, dataset.streams, device, dtype)
     gradients = parallel.Gradients(parameters.values())
     optimizer = torch.optim.AdamW(
         list(parameters.values()), lr=config.lr, weight_decay=config.weight_decay, fused=device.type == "cuda"
@@ -155,7 +156,8 @@ def work(config: TrainConfig, report: Callable[[Progress], None] | None = None) 
 
     lost = due(start, config.validate_every) and start and not validated(config, dataset, start)
     if any(parallel.everyones(bool(lost))):  # it was killed between a checkpoint and its samples
-        sample(start)
+        with full_gpu("while making validation samples", "--validate-every 0 leaves them out"):
+            sample(start)
     passes = config.grad_accum * world
     numbers = range(start * passes, steps * passes)[rank::world]
     reading: Any = data.read_ahead(dataset, numbers, batch_size=config.batch_size, seed=config.seed)

@@ -43,7 +43,7 @@ class Offload:
         """The block's weights are there before its work; the next one's are on their way."""
         forward = index > self._last or index == 0
         self._fetch(index)
-        torch.cuda.current_stream().wait_event(self._copied[index % 2])
+        torch.cuda.current_stream(self._device).wait_event(self._copied[index % 2])
         following = index + 1 if forward else index - 1
         if 0 <= following < len(self._homes):
             self._fetch(following)
@@ -54,7 +54,7 @@ class Offload:
         if self._held[room] == index:
             return
         # What reads the room's former weights has been queued already: wait for that, then overwrite.
-        self._stream.wait_stream(torch.cuda.current_stream())
+        self._stream.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(self._stream), torch.no_grad():
             self._rooms[room].copy_(self._homes[index], non_blocking=True)
             self._copied[room].record()

@@ -96,6 +96,15 @@ def memory_errors(batch: Batch) -> Iterator[None]:
         ) from error
 
 
+@contextlib.contextmanager
+def full_gpu(doing: str, hint: str) -> Iterator[None]:
+    """Say what to change when the GPU's memory is full outside a step, as TrainingError."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(f"out of memory on the GPU {doing}", hint) from error
+
+
 def _sent(tensor: torch.Tensor, device: Any) -> torch.Tensor:
     """The tensor on the device; to a GPU by way of pinned memory, so that its queue is not waited for."""
     if torch.device(device).type != "cuda" or tensor.is_cuda:

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from catalogs.errors import EstimatorUnavailable
-from pipelines.runner import Resources, run
+from pipelines.runner import Resources, _room, run
 
 pytestmark = pytest.mark.usefixtures("ray_here")
 
@@ -56,3 +56,11 @@ def test_the_watchdog_reports_a_build_that_stands_still(caplog):
     with caplog.at_level(logging.WARNING, "avcontrol"):
         list(run([{"n": 1}], Echo, {"sleep_s": 4.0}, Resources(workers=1, stall_s=1.0)))
     assert any("no result for 1 s" in record.message for record in caplog.records)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "share", "room"),
+    [(2, 0.6, 2), (2, 0.5, 4), (1, 0.1, 10), (3, 2, 1), (4, 2, 2), (8, 1, 8), (0, 0.5, 0), (0, 1, 0)],
+)
+def test_no_share_straddles_two_gpus_or_two_nodes(gpus: int, share: float, room: int) -> None:
+    assert _room(gpus, share) == room

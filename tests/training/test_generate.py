@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from catalogs.errors import CatalogNotFound, ConfigError, InputError, StorageError
+from catalogs.errors import CatalogNotFound, ConfigError, InputError, StorageError, TrainingError
 from catalogs.query import select
 from catalogs.root import Root
 from tests.training.helpers import RATE, add_sample, encode, make_catalog, moving_square, probe_streams, tone
@@ -370,6 +370,16 @@ def test_a_folder_in_the_way_is_refused_before_the_work(
             with pytest.raises(ConfigError, match=f"{name}. it is a folder"):
                 generate(options)
             (tmp_path / name).rmdir()
+
+
+def test_a_full_gpu_says_so(root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object, **more: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr("training.generate.denoise", full)
+    options = GenerateConfig(out=tmp_path / "a.mp4", root=root.uri, sample=("canny",), steps=1, device="cpu")
+    with pytest.raises(TrainingError, match="out of memory on the GPU while generating"):
+        generate(options)
 
 
 def test_a_full_disk_says_so(root: Root, tmp_path: Path) -> None:

@@ -323,6 +323,16 @@ def test_a_full_gpu_says_what_to_change(root: Root, tmp_path: Path, monkeypatch)
     assert "--batch-size 1" in error.value.hint and "--low-memory" in error.value.hint
 
 
+def test_weights_that_do_not_fit_say_what_to_change(root: Root, tmp_path: Path, monkeypatch) -> None:
+    def full(*args, **more):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr("training.prepare.place", full)
+    with pytest.raises(TrainingError, match="out of memory on the GPU with the weights alone") as error:
+        run(root, tmp_path)
+    assert "--low-memory" in error.value.hint
+
+
 def test_old_checkpoints_go(root: Root, tmp_path: Path) -> None:
     run(root, tmp_path, checkpoint_every=1, keep_checkpoints=2)
     assert [folder.name for folder in checkpoint.everyone(tmp_path)] == ["step-000005", "step-000006"]

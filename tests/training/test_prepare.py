@@ -13,6 +13,7 @@ from tests.training.test_forward import inputs, made
 from training import adapter, data, forward, loop, memory, offload, parallel, prepare
 from training.eight import Linear8
 from training.forward import predict
+from training.tokens import Streams, video_canvas
 
 CPU = torch.device("cpu")
 
@@ -42,6 +43,55 @@ def test_the_fast_step_is_the_plain_step(name: str, streams: str) -> None:
     torch.testing.assert_close(ours, plain, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(fast_loss, loss, rtol=1e-5, atol=0)
     assert (fast_gradient - gradient).norm() < 1e-5 * gradient.norm() and gradient.norm() > 1e-3
+
+
+@pytest.mark.parametrize(("name", "streams"), [("2.0", "video"), ("2.0", "audio"), ("2.5", "joint")])
+@pytest.mark.parametrize("weights", ["full", "small"])
+def test_the_fast_model_predicts_what_the_plain_one_does(name: str, streams: str, weights: str) -> None:
+    """Without gradients, as validation does; before and after a step with them."""
+    sigma = torch.tensor([0.8])
+    canvases, noised, text = inputs(name, streams, sigma)
+
+    def ready(fast: bool) -> Any:
+        transformer = made(name)
+        forward.keep(transformer, streams)
+        moved(adapter.add(transformer, streams=streams, rank=4, alpha=8, seed=1))
+        prepare.place(transformer, CPU, weights=weights)
+        if fast:
+            prepare.fast(transformer, backend="aot_eager")
+        return transformer
+
+    plain, fast = ready(False), ready(True)
+    for grad in (False, True, False):
+        with torch.set_grad_enabled(grad):
+            wanted, out = (predict(one, canvases, noised, sigma, text) for one in (plain, fast))
+        for stream in ("video", "audio"):
+            if (ours := getattr(out, stream)) is not None:
+                torch.testing.assert_close(ours, getattr(wanted, stream), rtol=1e-5, atol=1e-5)
+
+
+def test_not_every_number_of_tokens_is_compiled_anew() -> None:
+    torch._dynamo.reset()
+    counted = torch._dynamo.utils.counters["stats"]
+    transformer = made("2.0")
+    forward.keep(transformer, "video")
+    adapter.add(transformer, streams="video", rank=4, alpha=8, seed=1)
+    prepare.fast(prepare.place(transformer, CPU), backend="eager")
+    sigma, text = torch.tensor([0.8]), inputs("2.0", "video", torch.tensor([0.8]))[2]
+    graphs = []
+    for width in range(2, 8):
+        canvas = video_canvas(
+            random(1, 16, 2, 2, width, seed=1), random(1, 16, 2, 2, width, seed=2), fps=24.0
+        )
+        predict(
+            transformer,
+            Streams(video=canvas, audio=None),
+            Streams(video=canvas.target, audio=None),
+            sigma,
+            text,
+        )
+        graphs.append(counted["unique_graphs"])
+    assert graphs[-1] == graphs[2] > 0  # the second shape is compiled for all that follow
 
 
 def test_a_masters_new_value_is_seen_by_the_next_step() -> None:
