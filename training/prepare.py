@@ -56,7 +56,7 @@ def fast(transformer: Any, *, backend: str = "inductor") -> None:
         transformer: On its device, with one adapter.
         backend: torch.compile's.
     """
-    torch._dynamo.config.recompile_limit = 64  # with and without gradients, for each shape of a batch
+    torch._dynamo.config.recompile_limit = 64  # with and without gradients, for one shape and for all others
     for block in forward.adopt(transformer):
         wide = [
             tuple(layer for layer in group if isinstance(layer.base_layer, torch.nn.Linear))
