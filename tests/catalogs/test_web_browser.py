@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import threading
 from collections import Counter
@@ -99,14 +100,20 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Root:
     return root
 
 
-@pytest.fixture(scope="module")
-def server(root: Root, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+@contextlib.contextmanager
+def serving(root: Root, cache: Path) -> Iterator[Server]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AVCONTROL_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("AVCONTROL_CACHE", str(cache))
         with Server(root, "canny") as running:
             threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True).start()
             yield running
             running.shutdown()
+
+
+@pytest.fixture(scope="module")
+def server(root: Root, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(root, tmp_path_factory.mktemp("cache")) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -119,12 +126,8 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         for n, text in enumerate(captions, 1)
     ]
     commit(root, [*rows[:2], {**rows[1], "unit_id": "another"}, *rows[2:]])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AVCONTROL_CACHE", str(tmp_path_factory.mktemp("cache")))
-        with Server(root, "canny") as running:
-            threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True).start()
-            yield running
-            running.shutdown()
+    with serving(root, tmp_path_factory.mktemp("cache")) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
