@@ -83,22 +83,19 @@ def check_finite(figures: Sequence[float], losses: Mapping[str, float], step: in
 @contextlib.contextmanager
 def memory_errors(batch: Batch) -> Iterator[None]:
     """Say what to change when the GPU's memory is full, as TrainingError."""
-    try:
+    canvases = [canvas for canvas in (batch.canvases.video, batch.canvases.audio) if canvas is not None]
+    tokens = sum(canvas.target.shape[1] + canvas.reference.shape[1] for canvas in canvases)
+    with full_gpu(
+        f"with {tokens} tokens a sample (targets and references) and {len(batch.sample_ids)} samples a batch",
+        "what helps: --batch-size 1 (and --grad-accum), --low-memory, or clips of a lower resolution or fewer "
+        "frames; the last checkpoint is whole",
+    ):
         yield
-    except torch.OutOfMemoryError as error:
-        canvases = [canvas for canvas in (batch.canvases.video, batch.canvases.audio) if canvas is not None]
-        tokens = sum(canvas.target.shape[1] + canvas.reference.shape[1] for canvas in canvases)
-        raise TrainingError(
-            f"out of memory on the GPU with {tokens} tokens a sample (targets and references) and "
-            f"{len(batch.sample_ids)} samples a batch",
-            "what helps: --batch-size 1 (and --grad-accum), --low-memory, or clips of a lower resolution or fewer "
-            "frames; the last checkpoint is whole",
-        ) from error
 
 
 @contextlib.contextmanager
 def full_gpu(doing: str, hint: str) -> Iterator[None]:
-    """Say what to change when the GPU's memory is full outside a step, as TrainingError."""
+    """Turn a full GPU into a TrainingError that says what it was `doing` and what to change."""
     try:
         yield
     except torch.OutOfMemoryError as error:
