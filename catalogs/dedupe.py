@@ -63,11 +63,8 @@ def dedupe(
     present = table_of(root, pinned.name, version=pinned.version).schema.names
     chosen = [name for name in (*_COLUMNS, column) if name in present]
     # Equal sources at two places give rows of one ID, which are one sample.
-    rows = [
-        *{
-            row["sample_id"]: row for row in select(root, pinned, chosen).to_pylist() if row.get(column)
-        }.values()
-    ]
+    every = select(root, pinned, chosen).to_pylist()
+    rows = list({row["sample_id"]: row for row in every if row.get(column)}.values())
     if not rows:
         raise ConfigError(
             f"{pinned} has no {column} to compare", "Only pictures are compared, not sounds alone."

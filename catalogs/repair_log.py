@@ -63,9 +63,10 @@ def mend(root: Root, table: str, copies: Root | None) -> Rows:
 def find_rows(root: Root, table: Table) -> Rows:
     """Append the rows of data files that the log does not name: those that the table has not, and never had."""
     named, there = deltalog.named(root, table.name), set(_data_files(root, table.name))
-    gone = set[
-        tuple[Any, ...]
-    ]()  # a try that came second leaves a file; its rows may have been taken out since
+    if not there - named:
+        return []
+    # A try that came second leaves a file, whose rows may have been taken out since.
+    gone = set[tuple[Any, ...]]()
     for _, former in _read(root, table, sorted(there & named - set(table.files())), list(table.key)):
         gone.update(tuple(row.values()) for row in former)
     rows, schema = list[dict[str, Any]](), table.schema

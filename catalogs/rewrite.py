@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,14 +27,19 @@ HOOKS = PostCommitHookProperties(cleanup_expired_logs=False)
 _SMALL, _MERGED = 4 * 2**20, 32 * 2**20  # bytes of a file that is merged, and of what files are merged to
 
 
-def once(run: dict[str, str]) -> CommitProperties:
+def once(run: Mapping[str, str]) -> CommitProperties:
     """A commit that fails when another one came first."""
-    return CommitProperties(custom_metadata=run, max_commit_retries=0)
+    return CommitProperties(custom_metadata=dict(run), max_commit_retries=0)
+
+
+def files(delta: DeltaTable) -> list[str]:
+    """The data files of a table, by their names within it."""
+    return [uri.rpartition("/")[2] for uri in delta.file_uris()]  # no partitions, so no folders
 
 
 def small(delta: DeltaTable) -> dict[str, int]:
     """The small data files of a table with their bytes, in the order of its log."""
-    return {file: size for file, size in _files(delta).items() if size < _SMALL}
+    return {file: size for file, size in _sizes(delta).items() if size < _SMALL}
 
 
 def compact(root: Root, name: str, delta: DeltaTable) -> None:
@@ -60,7 +65,7 @@ def compact(root: Root, name: str, delta: DeltaTable) -> None:
 
 
 def delete(
-    root: Root, name: str, delta: DeltaTable, column: str, values: Iterable[str], run: dict[str, str]
+    root: Root, name: str, delta: DeltaTable, column: str, values: Iterable[str], run: Mapping[str, str]
 ) -> int:
     """Commit a version without the rows whose ``column`` is one of ``values``; earlier versions keep them.
 
@@ -80,7 +85,7 @@ def delete(
     """
     wanted = pa.array(sorted(values), pa.string())
     touched, removed = list[str](), 0
-    for file in _files(delta):
+    for file in files(delta):
         found = pc.sum(pc.is_in(_rows(root, name, delta, [file]).to_table([column])[column], wanted)).as_py()
         if found:
             touched.append(file)
@@ -101,12 +106,12 @@ def _rewrite(
     delta: DeltaTable,
     groups: list[list[str]],
     change: Callable[[pa.RecordBatch], pa.RecordBatch],
-    run: dict[str, str],
+    run: Mapping[str, str],
     *,
     changed: bool,
 ) -> None:
     """Put one file in the place of each group of files."""
-    now, sizes, added = int(time.time() * 1000), _files(delta), list[str]()
+    now, sizes, added = int(time.time() * 1000), _sizes(delta), list[str]()
     actions = [RemoveAction(file, changed, now, sizes[file], {}) for group in groups for file in group]
     try:
         for group in groups:
@@ -126,22 +131,22 @@ def _rewrite(
         )
     except (DeltaError, pa.ArrowException, OSError):
         delta.update_incremental()
-        for file in set(added).difference(_files(delta)):  # a commit may stand although its answer was lost
+        for file in set(added).difference(files(delta)):  # a commit may stand although its answer was lost
             if root.exists(f"{name}/{file}"):
                 root.filesystem.delete_file(root.path(f"{name}/{file}"))
         raise
     delta.update_incremental()
 
 
-def _files(delta: DeltaTable) -> dict[str, int]:
-    files = pa.table(delta.get_add_actions()).select(["path", "size_bytes"]).to_pylist()
-    return {file["path"]: file["size_bytes"] for file in files}
+def _sizes(delta: DeltaTable) -> dict[str, int]:
+    listed = pa.table(delta.get_add_actions()).select(["path", "size_bytes"]).to_pylist()
+    return {file["path"]: file["size_bytes"] for file in listed}
 
 
-def _rows(root: Root, name: str, delta: DeltaTable, files: list[str]) -> pads.Dataset:
+def _rows(root: Root, name: str, delta: DeltaTable, chosen: list[str]) -> pads.Dataset:
     """The rows of some files; columns that a file lacks are null."""
     schema = pa.schema(delta.schema().to_arrow())
-    paths = [root.path(f"{name}/{file}") for file in files]
+    paths = [root.path(f"{name}/{file}") for file in chosen]
     return pads.dataset(paths, schema=schema, filesystem=root.filesystem, format="parquet")
 
 

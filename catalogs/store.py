@@ -154,7 +154,7 @@ class Table:
 
     def files(self) -> list[str]:
         """The data files, by their names within the table."""
-        return [uri.rpartition("/")[2] for uri in self._delta.file_uris()]  # no partitions, so no folders
+        return rewrite.files(self._delta)
 
     def count(self) -> int | None:
         """How many rows, as the log says; None where a commit did not say."""
@@ -199,7 +199,7 @@ class Table:
         """What to raise when rows could not be read: that this version was cleared away, or what is broken."""
         lost = set(self.lost())
         newest = delta_table(self.root, self.name)
-        if lost and lost.isdisjoint(pa.table(newest.get_add_actions())["path"].to_pylist()):
+        if lost and lost.isdisjoint(rewrite.files(newest)):
             catalog = catalog_of(self.name)
             return CatalogNotFound(
                 f"version {self.version} of {catalog} was cleared away (`catalog gc`)",
@@ -213,7 +213,7 @@ class Table:
     def keys(self) -> set[tuple[str, ...]]:
         """Keys of all rows in the latest version; only files not seen before are read."""
         self.refresh()
-        files = set(pa.table(self._delta.get_add_actions())["path"].to_pylist())
+        files = set(self.files())
         if not self._files <= files:  # rows were removed or files compacted: start over
             self._keys, self._files = set(), set()
         fresh = sorted(files - self._files)
@@ -237,7 +237,7 @@ class Table:
 
         For one whose rows were planned against this version, and come once each.
         """
-        self._keys, self._files = set(), set(pa.table(self._delta.get_add_actions())["path"].to_pylist())
+        self._keys, self._files = set(), set(self.files())
         self._planned = True
 
     def append_new(
@@ -265,7 +265,7 @@ class Table:
                         data,
                         mode="append",
                         schema_mode="merge",
-                        commit_properties=once(dict(run)),
+                        commit_properties=once(run),
                         post_commithook_properties=HOOKS,
                     )
                 if self._planned:
@@ -286,18 +286,18 @@ class Table:
             StorageError: The table cannot be written.
         """
         wanted = set(values)
-        for attempt in range(_ATTEMPTS if wanted else 0):
+        if not wanted:
+            return 0
+        for attempt in range(_ATTEMPTS):
             try:
                 with storage_errors(self.root.table_uri(self.name)):
                     self.refresh()
-                    return rewrite.delete(self.root, self.name, self._delta, column, wanted, dict(run))
+                    return rewrite.delete(self.root, self.name, self._delta, column, wanted, run)
             except CommitFailedError:
                 _back_off(attempt)
             except pa.ArrowInvalid as error:
                 raise self.unreadable(error) from None
-        if wanted:
-            raise self._crowded()
-        return 0
+        raise self._crowded()
 
     def drop_lost(self, run: Mapping[str, str]) -> list[str]:
         """A version without the data files that are not there; returns their names."""
@@ -305,7 +305,7 @@ class Table:
         if not self.lost():
             return []
         with storage_errors(self.root.table_uri(self.name)):
-            told = self._delta.repair(commit_properties=once(dict(run)), post_commithook_properties=HOOKS)
+            told = self._delta.repair(commit_properties=once(run), post_commithook_properties=HOOKS)
         return [str(file) for file in told["files_removed"]]
 
     def checkpoint(self) -> None:
